@@ -1,0 +1,35 @@
+# LILE: two commands for a new user (`make demo`, `make test`), a few more for those who work on it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+CORES ?= all
+STAMP := $(VENV)/.installed
+
+# Everything runs inside .venv: no activation, nothing installed elsewhere.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format mlflow lock clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## create .venv with the locked dependencies and this package
+
+# uv, not pip: it resolves torch together with a torchvision that fits it.
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "Python 3.11 is needed: install it or name one with 'make PYTHON=/path/to/python3.11 ...'"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+lock:  ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock --quiet
+
+clean:  ## remove .venv and caches; results/, resources/ and work/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
