@@ -1,0 +1,188 @@
+"""The knobs of a model, as PAPER.md sections 3 to 5 name them; each default is the reading taken there.
+
+A block ``models.<name>`` of the config becomes one :class:`ModelConfig`. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args
+
+from lile.errors import InputError
+
+Preset = Literal["paper", "scaled", "custom"]
+Clip = Literal["relu", "leaky_relu_0.1", "none"]
+Operand = Literal["original", "refined"]
+Direct = Literal["mean_map", "mean_cosine", "none"]
+Reduce = Literal["sum", "mean"]
+Negatives = Literal["hardest", "sum", "mean"]
+Precision = Literal["auto", "32", "bf16"]
+
+Block = TypeVar("Block")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolingConfig:
+    """From tokens to ``m`` maps (PAPER.md section 3)."""
+
+    hidden: int | None = None
+    """Width of the hidden layer ``W1``; ``None`` is half of the encoder's width, as in PVSE."""
+
+    def __post_init__(self) -> None:
+        if self.hidden is not None:
+            _at_least("pooling.hidden", self.hidden, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatchingConfig:
+    """Eq. 1 to 7 (PAPER.md section 4)."""
+
+    inverse_temperature: float = 9.0
+    """lambda of Eq. 2."""
+    alpha_init: float = 0.5
+    """alpha of Eq. 5 at the start: the sigmoid of a free scalar."""
+    score_operand: Operand = "original"
+    """v_i in Eq. 6: the map before or after refinement."""
+    direct: Direct = "mean_map"
+    """sim(v_i, T) of Eq. 5: against the mean map, or the mean over all maps; ``none`` leaves only the cross term."""
+    clip: Clip = "relu"
+    """What Eq. 1 does to negative cosines."""
+    renormalise: bool = False
+    """Bring a refined map back to unit length after the gate."""
+    reduce: Reduce = "sum"
+    """Eq. 7 as printed, or the mean over its 2K terms (the score then lies in [-1, 1])."""
+
+    def __post_init__(self) -> None:
+        _one_of("matching.score_operand", self.score_operand, Operand)
+        _one_of("matching.direct", self.direct, Direct)
+        _one_of("matching.clip", self.clip, Clip)
+        _one_of("matching.reduce", self.reduce, Reduce)
+        if not 0 < self.alpha_init < 1:
+            raise InputError(f"matching.alpha_init={self.alpha_init} must lie between 0 and 1, both left out")
+        if not self.inverse_temperature > 0:
+            raise InputError(f"matching.inverse_temperature={self.inverse_temperature} must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """Eq. 8 (PAPER.md section 5)."""
+
+    margin: float = 0.2
+    """Delta of Eq. 8, against the score as ``matching.reduce`` leaves it."""
+    negatives: Negatives = "hardest"
+    """Per anchor: its hardest negative, the sum over all, or the mean over all."""
+
+    def __post_init__(self) -> None:
+        _one_of("loss.negatives", self.negatives, Negatives)
+        if not self.margin > 0:
+            raise InputError(f"loss.margin={self.margin} must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlateauConfig:
+    """When the learning rate falls (PAPER.md section 5)."""
+
+    patience: int = 2
+    """Epochs without a better validation R@sum before the rate falls."""
+    factor: float = 0.5
+    """What the rate is multiplied by."""
+
+    def __post_init__(self) -> None:
+        _at_least("training.plateau.patience", self.patience, 0)
+        if not 0 < self.factor < 1:
+            raise InputError(f"training.plateau.factor={self.factor} must lie between 0 and 1, both left out")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """One fold's training (PAPER.md section 5)."""
+
+    batch_size: int = 128
+    """Image-text pairs a step; every other pair of the batch gives negatives."""
+    epochs: int = 30
+    """At most this many passes over the training descriptions."""
+    learning_rate: float = 1.0e-4
+    """Adam's, at the start."""
+    patience: int = 5
+    """Stop after this many epochs without a better validation R@sum."""
+    plateau: PlateauConfig = field(default_factory=PlateauConfig)
+    clip_norm: float = 2.0
+    """The gradient's norm is clipped to this."""
+    precision: Precision = "auto"
+    """``auto``: bfloat16 where the device is a GPU that has it, else 32-bit."""
+    validation_images: int = 1000
+    """At most this many validation images (a seeded draw) are scored after each epoch, with all their descriptions."""
+
+    def __post_init__(self) -> None:
+        _one_of("training.precision", self.precision, Precision)
+        _at_least("training.batch_size", self.batch_size, 2)
+        _at_least("training.epochs", self.epochs, 1)
+        _at_least("training.patience", self.patience, 1)
+        _at_least("training.validation_images", self.validation_images, 2)
+        if not self.learning_rate > 0 or not self.clip_norm > 0:
+            raise InputError("training.learning_rate and training.clip_norm must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """One block ``models.<name>`` of the config."""
+
+    preset: Preset = "paper"
+    """What a table calls this row: ``paper`` sums Eq. 7, ``scaled`` takes its mean, ``custom`` is anything else."""
+    maps: int = 16
+    """m, the vectors an item is pooled into."""
+    width: int = 1024
+    """d, the width of the joint embedding."""
+    steps: int = 2
+    """K, the matching steps of Eq. 7."""
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("preset", self.preset, Preset)
+        for name in ("maps", "width", "steps"):
+            _at_least(name, getattr(self, name), 1)
+        promised = {"paper": "sum", "scaled": "mean"}.get(self.preset)
+        if promised and self.matching.reduce != promised:
+            raise InputError(
+                f"preset {self.preset!r} means matching.reduce: {promised}, found {self.matching.reduce!r}; "
+                "set matching.reduce to that, or preset: custom"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Read a config block. Raises :class:`InputError` for an unknown key (with the nearest one) or a bad value."""
+        nested = {"pooling": PoolingConfig, "matching": MatchingConfig, "loss": LossConfig}
+        blocks: dict[str, Any] = {name: _read(kind, values.get(name, {}), name) for name, kind in nested.items()}
+        training = dict(values.get("training", {}))
+        training["plateau"] = _read(PlateauConfig, training.get("plateau", {}), "training.plateau")
+        blocks["training"] = _read(TrainingConfig, training, "training")
+        return _read(cls, {**values, **blocks}, "model")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the block with every default written out."""
+        return asdict(self)
+
+
+def _read(kind: type[Block], values: Mapping[str, Any], where: str) -> Block:
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise InputError(f"unknown key {where}.{name}; {hint}")
+    return kind(**values)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name}={value!r} must be a whole number of at least {least}")
+
+
+def _one_of(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise InputError(f"{name}={value!r} is not one of {', '.join(get_args(choices))}")

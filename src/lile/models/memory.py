@@ -1,0 +1,39 @@
+"""The gated memory of Eq. 3, and the halves into which its two matrices fall (PAPER.md section 8).
+
+Shapes: d width; a leading ``...`` is any batch shape.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class GatedMemory(nn.Module):
+    """``g = sigmoid(Ug [x; a] + bg)``, ``o = tanh(Uo [x; a] + bo)``, ``x <- g * x + (1 - g) * o`` (Eq. 3).
+
+    Args:
+        width: d.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.gate = nn.Linear(2 * width, width)  # Ug, bg
+        self.update = nn.Linear(2 * width, width)  # Uo, bo
+
+    def query_half(self, x: Tensor) -> Tensor:
+        """Return ``[Ug_x x + bg; Uo_x x + bo]`` [..., 2d] for queries x [..., d]."""
+        weight = torch.cat([self.gate.weight[:, : self.width], self.update.weight[:, : self.width]])
+        return functional.linear(x, weight, torch.cat([self.gate.bias, self.update.bias]))
+
+    def context_half(self, y: Tensor) -> Tensor:
+        """Return ``[Ug_a y; Uo_a y]`` [..., 2d] for context vectors y [..., d]: linear, so it commutes with attention."""
+        weight = torch.cat([self.gate.weight[:, self.width :], self.update.weight[:, self.width :]])
+        return functional.linear(y, weight)
+
+    def blend(self, x: Tensor, preactivation: Tensor) -> Tensor:
+        """Return the refined query [..., d] from x [..., d] and the sum of both halves [..., 2d]."""
+        gate, update = preactivation.split(self.width, dim=-1)
+        return torch.lerp(update.tanh(), x, gate.sigmoid())

@@ -1,0 +1,47 @@
+"""From a set of tokens to ``m`` maps (PAPER.md section 3).
+
+Shapes: B items, L tokens, H encoder width, P hidden width, m maps, d joint width. A ``keep`` mask is True at real tokens.
+
+Source: the paper's "multi-head self-attention ... to obtain m enhanced feature maps" in the reading of PVSE
+(Song & Soleymani 2019), on which the paper builds: ``A = softmax over tokens (W2 tanh(W1 T))``, ``X = LayerNorm(A (T Wv))``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class MapPooling(nn.Module):
+    """Pool tokens [B, L, H] into maps [B, m, d]: m learned attentions over the tokens, then a projection.
+
+    Args:
+        token_width: H.
+        maps: m.
+        width: d.
+        hidden: P, the width between ``W1`` and ``W2``; ``None`` is ``H // 2``.
+    """
+
+    def __init__(self, token_width: int, maps: int, width: int, hidden: int | None = None) -> None:
+        super().__init__()
+        hidden = hidden or max(1, token_width // 2)
+        self.hidden = nn.Linear(token_width, hidden, bias=False)  # W1
+        self.heads = nn.Linear(hidden, maps, bias=False)  # W2
+        self.values = nn.Linear(token_width, width)  # Wv
+        self.norm = nn.LayerNorm(width)
+
+    def attention(self, tokens_BLH: Tensor, keep_BL: Tensor) -> Tensor:
+        """Return A [B, m, L]: each row sums to one over the kept tokens and is zero at padding.
+
+        Raises:
+            ValueError: an item keeps no token.
+        """
+        if not bool(keep_BL.any(dim=1).all()):
+            raise ValueError("an item has no token to attend to: its keep mask is all False")
+        logits_BLm = self.heads(torch.tanh(self.hidden(tokens_BLH)))
+        return logits_BLm.masked_fill(~keep_BL[..., None], -torch.inf).softmax(dim=1).mT
+
+    def forward(self, tokens_BLH: Tensor, keep_BL: Tensor) -> Tensor:
+        """Return the maps X [B, m, d]. A's rows sum to one, so ``A (T Wv)`` equals ``(A T) Wv``, which is cheaper."""
+        clean_BLH = tokens_BLH.masked_fill(~keep_BL[..., None], 0.0)  # 0 * padding must be 0 even where padding is not finite
+        return self.norm(self.values(self.attention(clean_BLH, keep_BL) @ clean_BLH))
