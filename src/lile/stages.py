@@ -1,0 +1,220 @@
+"""What each stage of the workflow reads from the config, and the lists its rules are made of.
+
+A job's parameters hold its slice as ONE string, so that a change of the config runs again exactly the stages
+that read the key: Snakemake compares several parameters as a set and would miss two that swap.
+All functions take a config that :func:`lile.config.prepare` has completed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Config = Mapping[str, Any]
+Slice = dict[str, Any]
+
+ARCHIVES = ("books_set", "pubmed_set")
+"""Names of the two halves of ARCH."""
+
+
+def slice_for(stage: str, config: Config, **wildcards: str) -> str:
+    """Return the config keys that ``stage`` reads, as JSON with sorted keys.
+
+    Args:
+        stage: a key of ``STAGES``.
+        config: complete.
+        wildcards: of the job; each stage takes those it needs and ignores the rest.
+
+    Raises:
+        KeyError: no such stage, or a wildcard it needs is not given.
+    """
+    return json.dumps(STAGES[stage](config, wildcards), sort_keys=True)
+
+
+def datasets_of(config: Config, kind: str) -> list[str]:
+    """Return the names of the datasets of a kind, sorted."""
+    return sorted(name for name, dataset in config["datasets"].items() if dataset["kind"] == kind)
+
+
+def downloaded(config: Config) -> list[str]:
+    """Return the names of the datasets whose archives are fetched, sorted."""
+    return [name for name in datasets_of(config, "arch") if config["datasets"][name]["download"]]
+
+
+def encoders_of(config: Config, modality: str) -> list[str]:
+    """Return the names of the encoders of a modality, sorted."""
+    return sorted(name for name, encoder in config["encoders"].items() if encoder["modality"] == modality)
+
+
+def converted_weights(config: Config) -> dict[str, str]:
+    """Return, for each folder of weights that is made here, the file it is made from: {folder name: path}."""
+    return {
+        Path(encoder["weights"]).name: encoder["convert_from"]
+        for encoder in config["encoders"].values()
+        if encoder["convert_from"] is not None
+    }
+
+
+def folds_of(config: Config, dataset: str) -> list[int]:
+    """Return the numbers of a dataset's folds."""
+    return list(range(config["datasets"][dataset]["folds"]["count"]))
+
+
+def shards_of(config: Config, dataset: str) -> list[int]:
+    """Return the numbers of the files that a dataset's tokens are stored in."""
+    return list(range(config["datasets"][dataset]["shards"]))
+
+
+def stores_of(config: Config, dataset: str, modality: str) -> list[str]:
+    """Return the token stores of a dataset's encoder of a modality, in order of shards."""
+    encoder = config["datasets"][dataset]["encoders"][modality]
+    return [f"results/{dataset}/features/{encoder}/shard-{shard}.h5" for shard in shards_of(config, dataset)]
+
+
+def encoder_files(config: Config, name: str) -> list[str]:
+    """Return the local files an encoder is loaded from: they are inputs, so that another file is seen.
+
+    A hub id or an installed package has none. Files that are neither there nor made here are left out: the check
+    that runs first says what is missing, better than a missing input could.
+    """
+    encoder = config["encoders"][name]
+    folder = Path(encoder["config"] if encoder["weights"] == "random" else encoder["weights"])
+    if encoder["convert_from"] is not None:
+        return [str(folder / "config.json"), str(folder / "model.safetensors")]
+    names = ("config.json", "tokenizer.json", "model.safetensors")
+    return [str(folder / name) for name in names if (folder / name).is_file()]
+
+
+def source_files(config: Config, name: str) -> list[str]:
+    """Return the files that a dataset's records are read from, as far as they are there or made by a rule."""
+    dataset = config["datasets"][name]
+    if dataset["kind"] == "arch" and dataset["download"]:
+        return [f"{dataset['root']}/{archive}.unpacked" for archive in ARCHIVES]
+    listed = {
+        "arch": [f"{dataset.get('root')}/{archive}/captions.json" for archive in ARCHIVES],
+        "pairs": [str(dataset.get("file"))],
+        "synthetic": [],
+    }[dataset["kind"]]
+    return [path for path in listed if Path(path).is_file()]
+
+
+def table_runs(config: Config, table: str) -> list[tuple[str, str, int]]:
+    """Return (dataset, model, fold) of every run that a table shows, in the table's order."""
+    block = config["tables"][table]
+    return [(block["dataset"], model, fold) for model in block["models"] for fold in folds_of(config, block["dataset"])]
+
+
+def batch_size_of(config: Config, encoder: str) -> int:
+    """Return how many items an encoder takes at once; not part of a slice, since it changes no result."""
+    size: int = config["encoders"][encoder]["batch_size"]
+    return size
+
+
+def _keys(block: Mapping[str, Any], *names: str) -> Slice:
+    return {name: block[name] for name in names}
+
+
+def _encoder(config: Config, name: str) -> Slice:
+    """An encoder's keys, less those that do not change its output."""
+    block = config["encoders"][name]
+    return {"name": name} | {key: block[key] for key in block if key not in ("batch_size", "convert_from")}
+
+
+def _encoders(config: Config, dataset: str) -> dict[str, Slice]:
+    chosen = config["datasets"][dataset]["encoders"]
+    return {modality: _encoder(config, chosen[modality]) for modality in ("image", "text")}
+
+
+def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["dataset"]
+    dataset = config["datasets"][name]
+    encoders = {modality: config["encoders"][encoder] for modality, encoder in dataset["encoders"].items()}
+    return {"dataset": name, **dataset, "encoders": encoders}
+
+
+def _download(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    archive = wildcards["archive"]
+    return {"archive": archive} | config["datasets"][wildcards["dataset"]]["archives"][archive]
+
+
+def _unpack(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return {"archive": wildcards["archive"]}
+
+
+def _read_arch(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["dataset"]
+    return {"dataset": name} | _keys(config["datasets"][name], "root", "verify")
+
+
+def _read_pairs(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["dataset"]
+    return {"dataset": name} | _keys(config["datasets"][name], "file", "root", "columns", "limit", "verify")
+
+
+def _read_synthetic(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["dataset"]
+    return {"dataset": name, "seed": config["seed"]} | _keys(config["datasets"][name], "items", "size_px", "verify")
+
+
+def _describe(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return _keys(config["datasets"][wildcards["dataset"]], "descriptions")
+
+
+def _folds(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["dataset"]
+    return {"dataset": name, "seed": config["seed"]} | _keys(config["datasets"][name], "folds")
+
+
+def _convert(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return {}
+
+
+def _tokens(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    encoder = _encoder(config, wildcards["encoder"])
+    # Pretrained weights owe nothing to the seed: another seed must not extract them again.
+    seed = config["seed"] if encoder["weights"] == "random" else 0
+    shards = config["datasets"][wildcards["dataset"]]["shards"]
+    return {"encoder": encoder, "seed": seed, "shards": shards}
+
+
+def _run(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """What training and evaluation of a fold read: evaluation rebuilds the model that training made."""
+    return {
+        "dataset": wildcards["dataset"],
+        "model": wildcards["model"],
+        "fold": int(wildcards["fold"]),
+        "seed": config["seed"],
+        "model_config": config["models"][wildcards["model"]],
+        "encoders": _encoders(config, wildcards["dataset"]),
+    }
+
+
+def _track(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return {"dataset": wildcards["dataset"], "model": wildcards["model"], "uri": config["tracking"]["uri"]}
+
+
+def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["table"]
+    return {"table": name} | _keys(config["tables"][name], "dataset", "models", "published")
+
+
+STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
+    "check": _check,
+    "download_arch": _download,
+    "unpack_arch": _unpack,
+    "read_arch": _read_arch,
+    "read_pairs": _read_pairs,
+    "read_synthetic": _read_synthetic,
+    "describe": _describe,
+    "make_folds": _folds,
+    "convert_weights": _convert,
+    "image_tokens": _tokens,
+    "text_tokens": _tokens,
+    "train": _run,
+    "evaluate": _run,
+    "track": _track,
+    "table": _table,
+}
+"""What each stage reads, by the name of the stage."""
