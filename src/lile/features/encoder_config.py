@@ -1,0 +1,69 @@
+"""The config block of one encoder, checked."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lile.errors import InputError
+
+LIBRARIES = {"image": "timm", "text": "transformers"}
+RANDOM = "random"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderConfig:
+    """One entry of ``encoders`` in the config; :meth:`from_dict` checks it."""
+
+    weights: str
+    """``random``, a folder in the hub's layout, a hub id, or ``package:<python package>[/subfolder]``."""
+    modality: str
+    library: str
+    config: str | None = None
+    """Folder with the architecture (and tokenizer); only with random weights."""
+    convert_from: str | None = None
+    """What the workflow makes the folder named by ``weights`` from; of no meaning to the encoder."""
+    trainable_blocks: int = 2
+    image_size_px: int = 224
+    max_tokens: int = 512
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if LIBRARIES.get(self.modality) != self.library:
+            raise InputError(
+                f"encoders: modality {self.modality!r} with library {self.library!r}; "
+                f"possible are {', '.join(f'{m} with {lib}' for m, lib in LIBRARIES.items())}"
+            )
+        if (self.weights == RANDOM) != (self.config is not None):
+            raise InputError(
+                f"encoders: weights {self.weights!r} with config {self.config!r}. Random weights need a folder with "
+                f"config.json under `config`; other weights bring their own, so leave `config` out"
+            )
+        for name, least in (("trainable_blocks", 0), ("image_size_px", 1), ("max_tokens", 1), ("batch_size", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"encoders: {name} is {value!r}, it must be a whole number from {least} up")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], modality: str) -> EncoderConfig:
+        """Check a config block.
+
+        Args:
+            values: the block; ``modality`` and ``library`` may be left out.
+            modality: ``image`` or ``text``: what the caller needs.
+
+        Raises:
+            InputError: a key is unknown or missing, or a value does not fit.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1) or known
+                raise InputError(f"encoders: unknown key {key!r}; did you mean {near[0]!r}?")
+        if not isinstance(values.get("weights"), str) or not values["weights"]:
+            raise InputError("encoders: `weights` is missing: name a folder, a hub id, package:<name>, or random")
+        config = cls(**{"modality": modality, "library": LIBRARIES[modality], **values})
+        if config.modality != modality:
+            raise InputError(f"encoders: an encoder of modality {config.modality!r} is used for {modality}s")
+        return config

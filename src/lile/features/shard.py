@@ -1,0 +1,114 @@
+"""One file of a token store: its layout on disk and the checks that a file must pass before it is believed.
+
+Layout (HDF5): ``tokens [total, H] float16``, ``offsets [n + 1] int64``, ``ids [n]`` UTF-8; item ``i`` owns the rows
+``offsets[i]:offsets[i + 1]``. Attributes: ``format``, ``about`` (JSON: who made the tokens) and, where known, ``code``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lile.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
+
+FORMAT = "lile-tokens/1"
+# What must agree for tokens to be interchangeable; the encoder's name and where its weights lay do not matter.
+IDENTITY = ("library", "weights_digest", "trainable_blocks", "depth", "transform")
+_MEND = "Remove the file and run the features rule again"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex:
+    """All of a shard but its tokens.
+
+    Attributes:
+        path: the file.
+        ids: the items' ids, in file order.
+        offsets: ``[n + 1]`` int64, first row of each item and the end.
+        width: H.
+        about: the encoder's ``about()`` at the time of writing.
+    """
+
+    path: Path
+    ids: list[str]
+    offsets: np.ndarray
+    width: int
+    about: dict[str, Any]
+
+
+def open_shard(path: Path) -> h5py.File:
+    """Open ``path`` for reading, without HDF5's chunk cache (rows are read once, in large pieces) or file locks.
+
+    Raises:
+        InputError: the file is missing, cut off or no HDF5 file.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such token store. Run the features rule that makes it")
+    try:
+        # A finished store is never written again, and locks fail on some network file systems.
+        return h5py.File(path, "r", rdcc_nbytes=0, locking=False)
+    except OSError as error:
+        raise InputError(f"{path}: cut off or no HDF5 file ({error}). {_MEND}") from error
+
+
+def read_index(path: Path) -> ShardIndex:
+    """Read and check everything in ``path`` but the tokens.
+
+    Raises:
+        InputError: the file is damaged, of another format, or its parts contradict each other.
+    """
+    with open_shard(path) as file:
+        found = file.attrs.get("format")
+        if found != FORMAT:
+            raise InputError(f"{path}: format {found!r}, this version reads {FORMAT!r}. {_MEND}")
+        try:
+            tokens, about = file["tokens"], json.loads(file.attrs["about"])
+            offsets = np.asarray(file["offsets"][...], dtype=np.int64)
+            ids = list(file["ids"].asstr()[...])
+        except (KeyError, OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: damaged ({error}). {_MEND}") from error
+        _check_parts(path, tokens, offsets, ids)
+        return ShardIndex(path, ids, offsets, int(tokens.shape[1]), about)
+
+
+def _check_parts(path: Path, tokens: h5py.Dataset, offsets: np.ndarray, ids: list[str]) -> None:
+    wrong = ""
+    if tokens.ndim != 2 or tokens.dtype != np.float16:
+        wrong = f"tokens are {tokens.dtype} of shape {tokens.shape}, not float16 [total, H]"
+    elif offsets.shape != (len(ids) + 1,):
+        wrong = f"{len(ids)} ids but {offsets.size} offsets"
+    elif offsets[0] != 0 or offsets[-1] != tokens.shape[0] or (np.diff(offsets) < 1).any():
+        wrong = f"offsets do not cut its {tokens.shape[0]} tokens into {len(ids)} items"
+    if wrong:
+        raise InputError(f"{path}: damaged: {wrong}. {_MEND}")
+
+
+def check_same_origin(path: Path, found: dict[str, Any], expected: dict[str, Any], by: str) -> None:
+    """Refuse tokens that other weights, another cut or another transform made.
+
+    Args:
+        path: the shard, for the message.
+        found: its ``about``.
+        expected: an encoder's ``about()``, or another shard's; only its :data:`IDENTITY` keys are compared.
+        by: what ``expected`` describes, for the message.
+
+    Raises:
+        InputError: they differ; names both digests, every differing key and what to do.
+    """
+    expected = json.loads(json.dumps(expected, sort_keys=True))  # a tuple came back from the file as a list
+    differing = [key for key in IDENTITY if key in expected and found.get(key) != expected[key]]
+    if differing:
+        facts = "; ".join(f"{key} {found.get(key)!r} instead of {expected[key]!r}" for key in differing)
+        raise InputError(
+            f"{path}: tokens made by weights {found.get('weights_digest')}, but {by} has weights "
+            f"{expected.get('weights_digest')}: {facts}. {_MEND}, or give back the encoder's earlier config"
+        )
