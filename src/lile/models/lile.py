@@ -45,8 +45,6 @@ class LILE(nn.Module):
         """Return S [N, M] of Eq. 7 for image maps [N, m, d] and text maps [M, m, d]."""
         return self.matcher.scores(images_Nmd, texts_Mmd)
 
-    def forward(
-        self, image_tokens: Tensor, image_keep: Tensor, text_tokens: Tensor, text_keep: Tensor
-    ) -> Tensor:
+    def forward(self, image_tokens: Tensor, image_keep: Tensor, text_tokens: Tensor, text_keep: Tensor) -> Tensor:
         """Return S [N, M] from the tokens of N images and M texts."""
         return self.scores(self.encode_images(image_tokens, image_keep), self.encode_texts(text_tokens, text_keep))

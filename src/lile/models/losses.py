@@ -1,9 +1,9 @@
 """The bi-directional triplet loss of Eq. 8.
 
-Shapes: B pairs of a batch; S [B, B] holds image i (row) against text j (column), with the true pairs on the diagonal.
+Shapes: B pairs of a batch; S [B, B] holds image i (row) against text j (column), true pairs on the diagonal.
 
-Source: PAPER.md section 5. Deviation: none; where the paper is silent we take the mean over the batch's 2B anchors' pairs
-(B terms per direction, both summed, divided by B), so that the gradient's scale does not follow the batch size.
+Source: PAPER.md section 5. The paper does not state the reduction: both hinges of a pair are summed, and the mean over
+the B pairs is taken, so that the gradient's scale does not follow the batch size. Deviation: none.
 """
 
 from __future__ import annotations

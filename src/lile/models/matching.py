@@ -18,7 +18,7 @@ from lile.models.config import MatchingConfig
 from lile.models.memory import GatedMemory
 
 EPS = 1e-8  # a length below this counts as zero, as in the published codes
-TILE_FLOATS = 1 << 18  # floats of one [tile, m, d] tensor: 1 MiB, so that a tile stays in a core's cache
+TILE_FLOATS = 1 << 17  # floats of one [tile, m, d] tensor: 512 KiB, so that a tile stays in a core's cache
 CHUNK_FLOATS = 1 << 22  # the same for pairs that are differentiated, where autograd keeps about ten such tensors
 
 
@@ -50,8 +50,8 @@ class Side:
     """[..., m, 2d]: the gate's half for the attended vector, before attention (None at K = 1)."""
 
     def __getitem__(self, index: Any) -> Side:
-        values = (getattr(self, f.name) for f in fields(self))
-        return Side(*(None if value is None else value[index] for value in values))
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Side(**{name: None if value is None else value[index] for name, value in values.items()})
 
 
 class IterativeMatching(nn.Module):
@@ -130,7 +130,9 @@ class IterativeMatching(nn.Module):
             total = total + (inner / (operand_lengths * attended)).mean(-1)
             if step == self.steps:
                 break
-            assert memory is not None and context.context_half is not None and pre is not None
+            assert memory is not None
+            assert context.context_half is not None
+            assert pre is not None
             x = memory.blend(x, pre + alpha @ context.context_half)  # Eq. 3: attention commutes with the gate's half
             if self.config.renormalise:
                 x = x / length(x)[..., None]

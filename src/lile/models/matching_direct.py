@@ -1,6 +1,6 @@
 """Eq. 1 to 7, line by line: slow, obviously right, the twin that :mod:`lile.models.matching` is compared with.
 
-Shapes: P pairs (image p with text p), m maps, d width. Notation: PAPER.md section 1 and 4; X is the query, Y the context.
+Shapes: P pairs (image p with text p), m maps, d width; X is the query, Y the context (PAPER.md sections 1 and 4).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def attend(x_Pmd: Tensor, y_Pmd: Tensor, inverse_temperature: float, clip: str) 
     return alpha_Pij @ y_Pmd  # (2)
 
 
-def refine(x_Pmd: Tensor, a_Pmd: Tensor, memory: GatedMemory, renormalise: bool) -> Tensor:
+def refine(x_Pmd: Tensor, a_Pmd: Tensor, memory: GatedMemory | None, renormalise: bool) -> Tensor:
     """Return the refined query [P, m, d] of Eq. 3 and 4."""
+    assert memory is not None, "there is a gate wherever there is a next step"
     both_PmD = torch.cat([x_Pmd, a_Pmd], dim=-1)
     g, o = memory.gate(both_PmD).sigmoid(), memory.update(both_PmD).tanh()
     refined = g * x_Pmd + (1 - g) * o

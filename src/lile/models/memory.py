@@ -29,7 +29,7 @@ class GatedMemory(nn.Module):
         return functional.linear(x, weight, torch.cat([self.gate.bias, self.update.bias]))
 
     def context_half(self, y: Tensor) -> Tensor:
-        """Return ``[Ug_a y; Uo_a y]`` [..., 2d] for context vectors y [..., d]: linear, so it commutes with attention."""
+        """Return ``[Ug_a y; Uo_a y]`` [..., 2d] for context vectors y [..., d]; it commutes with attention."""
         weight = torch.cat([self.gate.weight[:, self.width :], self.update.weight[:, self.width :]])
         return functional.linear(y, weight)
 

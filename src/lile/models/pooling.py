@@ -1,9 +1,10 @@
 """From a set of tokens to ``m`` maps (PAPER.md section 3).
 
-Shapes: B items, L tokens, H encoder width, P hidden width, m maps, d joint width. A ``keep`` mask is True at real tokens.
+Shapes: B items, L tokens, H encoder width, P hidden width, m maps, d joint width; ``keep`` is True at real tokens.
 
 Source: the paper's "multi-head self-attention ... to obtain m enhanced feature maps" in the reading of PVSE
-(Song & Soleymani 2019), on which the paper builds: ``A = softmax over tokens (W2 tanh(W1 T))``, ``X = LayerNorm(A (T Wv))``.
+(Song & Soleymani 2019), on which the paper builds: ``A = softmax over tokens (W2 tanh(W1 T))`` and
+``X = LayerNorm(A (T Wv))``.
 """
 
 from __future__ import annotations
@@ -43,5 +44,7 @@ class MapPooling(nn.Module):
 
     def forward(self, tokens_BLH: Tensor, keep_BL: Tensor) -> Tensor:
         """Return the maps X [B, m, d]. A's rows sum to one, so ``A (T Wv)`` equals ``(A T) Wv``, which is cheaper."""
-        clean_BLH = tokens_BLH.masked_fill(~keep_BL[..., None], 0.0)  # 0 * padding must be 0 even where padding is not finite
+        clean_BLH = tokens_BLH.masked_fill(
+            ~keep_BL[..., None], 0.0
+        )  # 0 * padding must be 0 even where padding is not finite
         return self.norm(self.values(self.attention(clean_BLH, keep_BL) @ clean_BLH))

@@ -1,0 +1,159 @@
+"""One fold from stored tokens to ``model.safetensors``, ``history.jsonl`` and ``run.json``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
+from lile.evaluation.metrics import flat_metrics, fold_metrics
+from lile.evaluation.score import score_matrix
+from lile.files import digest_of, sha256_of, write_json
+from lile.models.config import ModelConfig
+from lile.models.weights import load_weights, write_weights
+from lile.provenance import git_state, host, versions
+from lile.seeds import seed_for
+from lile.training.lock import training_lock
+from lile.training.loop import Trainer
+from lile.training.pairs import Batch, batch_indices, batches, pair_set
+from lile.training.progress import Progress, State, write_history
+
+log = logging.getLogger(__name__)
+
+
+def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out: Path, code: str) -> None:
+    """Train one fold and write its three files into ``out``; resume from ``progress`` if a run was killed there.
+
+    On a CPU a run that was killed and started again ends with the same bytes as one that was not.
+
+    Args:
+        config: ``dataset, model, fold, seed, model_config, encoders`` (see :func:`lile.evaluation.inputs.load_fold`).
+        files: the fold's inputs.
+        progress: folder of checkpoints, named after config and code by the caller; emptied at the end.
+        out: ``model.safetensors``, ``history.jsonl`` and ``run.json`` are renamed into place here.
+        code: fingerprint of the code, for the record.
+
+    Raises:
+        InputError: inputs that do not fit, or another process at work on this fold.
+    """
+    with training_lock(progress / "lock"), _deterministic():
+        inputs = load_fold(config, files)
+        store = Progress(progress)
+        state = _trainer(config, inputs, store).run()
+        load_weights(inputs.model, store.best_weights(state.best_epoch))
+        record = _record(config, files, inputs, state, code)
+        about = {name: json.dumps(record[name]) for name in ("dataset", "model", "fold", "config", "encoders")}
+        write_weights(out / "model.safetensors", inputs.model.state_dict(), about)
+        write_history(out / "history.jsonl", state.history)
+        write_json(out / "run.json", record)
+    for left in (*progress.glob("best-*.safetensors"), store.checkpoint, progress / "history.jsonl"):
+        left.unlink(missing_ok=True)
+
+
+def _trainer(config: Mapping[str, Any], inputs: FoldInputs, progress: Progress) -> Trainer:
+    from lightning.fabric import Fabric
+
+    model, knobs = inputs.model, inputs.model.config
+    fabric = Fabric(accelerator="auto", devices=1, precision=_precision(knobs))
+    optimizer = torch.optim.Adam(model.parameters(), lr=knobs.training.learning_rate)
+    forward, optimizer = fabric.setup(model, optimizer)
+    seed = seed_for(config["seed"], "train", config["fold"])
+    return Trainer(
+        fabric=fabric,
+        model=model,
+        forward=forward,
+        optimizer=optimizer,
+        config=knobs,
+        epoch_batches=_epoch_batches(inputs, config["fold"], seed, fabric.device),
+        validate=_validation(inputs, config["fold"], seed),
+        progress=progress,
+        seed=seed,
+        label=f"{config['dataset']}/{config['model']} fold {config['fold']}",
+    )
+
+
+def _precision(knobs: ModelConfig) -> Any:
+    wanted = knobs.training.precision
+    if wanted == "auto":
+        wanted = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32"
+    return {"32": "32-true", "bf16": "bf16-mixed"}[wanted]
+
+
+def _epoch_batches(
+    inputs: FoldInputs, fold: int, seed: int, device: torch.device
+) -> Callable[[int], tuple[Iterator[Batch], int]]:
+    train_ids = images_with_role(inputs.folds, fold, "train")
+    pairs = pair_set(inputs.descriptions, train_ids, inputs.image_store, inputs.text_store)
+    size = inputs.model.config.training.batch_size
+    log.info("fold %d trains on %d images with %d descriptions", fold, len(train_ids), len(pairs))
+
+    def epoch_batches(epoch: int) -> tuple[Iterator[Batch], int]:
+        order = seed_for(seed, "order", epoch)
+        epoch_batches = batches(pairs, inputs.image_store, inputs.text_store, size, order, device)
+        return epoch_batches, len(batch_indices(len(pairs), size, order))
+
+    return epoch_batches
+
+
+def _validation(inputs: FoldInputs, fold: int, seed: int) -> Callable[[], dict[str, float]]:
+    """Return the function that scores the fold's validation images, own-caption protocol (never the test fold)."""
+    ids = images_with_role(inputs.folds, fold, "validation")
+    most = inputs.model.config.training.validation_images
+    if len(ids) > most:
+        draw = np.random.default_rng(seed_for(seed, "validation")).choice(len(ids), most, replace=False)
+        ids = [ids[i] for i in sorted(draw)]
+    images = inputs.images[inputs.images["image_id"].isin(set(ids))]
+    descriptions = inputs.descriptions_of(ids)
+    text_ids = descriptions["text_id"].unique().tolist()
+
+    def validate() -> dict[str, float]:
+        scores = score_matrix(inputs.model, inputs.image_store, inputs.text_store, ids, text_ids, label="validation")
+        metrics, _ = fold_metrics(scores, ids, text_ids, images, descriptions)
+        flat = flat_metrics(metrics["protocols"]["own"])
+        return {name: value for name, value in flat.items() if "/R" in name or name == "Rsum"}
+
+    return validate
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Make sums over the same rows come in the same order; on a GPU, where that is not always possible, warn."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _record(config: Mapping[str, Any], files: FoldFiles, inputs: FoldInputs, state: State, code: str) -> dict[str, Any]:
+    """Return the content of ``run.json``."""
+    machine = host()
+    return {
+        **{name: config[name] for name in ("dataset", "model", "fold", "seed")},
+        "preset": inputs.model.config.preset,
+        "config": inputs.model.config.to_dict(),
+        "config_digest": digest_of(dict(config)),
+        "code": code,
+        **git_state(Path(__file__).parent),
+        "versions": versions(),
+        "device": machine.get("device", "cpu"),
+        "host": machine,
+        "threads": torch.get_num_threads(),
+        "started_unix": state.started_unix,
+        "ended_unix": time.time(),
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "parameters": sum(p.numel() for p in inputs.model.parameters() if p.requires_grad),
+        "encoders": inputs.encoders,
+        "inputs": {str(path): sha256_of(path) for path in files.all()},
+        "interruptions": state.interruptions,
+    }

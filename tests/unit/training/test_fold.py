@@ -1,0 +1,137 @@
+"""A fold trains, learns, survives a kill at any epoch, and is refused what does not fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lile.errors import InputError
+from lile.evaluation.fold import evaluate_fold
+from lile.evaluation.inputs import load_fold
+from lile.models.losses import triplet_loss
+from lile.training import loop
+from lile.training.fold import train_fold
+from lile.training.pairs import Batch, batches, pair_set
+
+
+def test_a_fold_writes_what_it_promises(fold_case, tmp_path):
+    train_fold(fold_case.config, fold_case.files, tmp_path / "work", tmp_path / "out", "c0de")
+    history = [json.loads(line) for line in (tmp_path / "out" / "history.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert all(0 < entry["alpha"] < 1 and entry["pairs_per_second"] > 0 for entry in history)
+    first = history[0]["validation"]
+    assert first["Rsum"] == pytest.approx(sum(v for name, v in first.items() if name != "Rsum"))
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["best_epoch"] == max(history, key=lambda e: (e["validation"]["Rsum"], -e["epoch"]))["epoch"]
+    assert run["epochs"] == 3
+    assert run["interruptions"] == 0
+    assert run["encoders"]["image"]["origin"] == "random"
+    assert len(run["inputs"]) == 5
+    assert list((tmp_path / "work").iterdir()) == []
+    metrics = evaluate_fold(fold_case.config, fold_case.files, tmp_path / "out" / "model.safetensors", tmp_path / "out")
+    assert metrics["images"] == 4
+    assert metrics["texts"] == 8
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+
+
+class Killed(BaseException):
+    """What a SIGKILL would do, at a place of our choice."""
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_killed_after_any_epoch_the_weights_are_bit_identical(fold_case, tmp_path, monkeypatch, epoch):
+    train_fold(fold_case.config, fold_case.files, tmp_path / "a", tmp_path / "whole", "c")
+    real = loop.Trainer._train
+
+    def dies(self, number):
+        if number == epoch + 1:
+            raise Killed
+        return real(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "_train", dies)
+        with pytest.raises(Killed):
+            train_fold(fold_case.config, fold_case.files, tmp_path / "b", tmp_path / "resumed", "c")
+    assert not (tmp_path / "resumed").exists()
+    train_fold(fold_case.config, fold_case.files, tmp_path / "b", tmp_path / "resumed", "c")
+    names = [json.loads(line)["loss"] for line in (tmp_path / "resumed" / "history.jsonl").read_text().splitlines()]
+    assert len(names) == 3
+    whole, resumed = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "resumed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert json.loads((tmp_path / "resumed" / "run.json").read_text())["interruptions"] == 1
+
+
+@pytest.mark.slow
+def test_a_real_sigkill_in_mid_training_costs_nothing_but_time(fold_case, tmp_path, project_root):
+    config = json.loads(json.dumps(fold_case.config))
+    config["model_config"]["training"]["epochs"] = 12
+    config["model_config"]["training"]["patience"] = 12
+    files, script = fold_case.files, project_root / "workflow" / "scripts" / "train_fold.py"
+
+    def command(name):
+        return [
+            sys.executable, str(script), "--config-json", json.dumps(config),
+            "--images-store", str(files.images_store[0]), "--texts-store", str(files.texts_store[0]),
+            "--images", str(files.images), "--descriptions", str(files.descriptions), "--folds", str(files.folds), "--progress", str(tmp_path / name / "work"),
+            "--out-dir", str(tmp_path / name / "out"),
+        ]  # fmt: skip
+
+    victim = subprocess.Popen(command("killed"), stderr=subprocess.PIPE)
+    history = tmp_path / "killed" / "work" / "history.jsonl"
+    deadline = time.monotonic() + 120
+    while not (history.exists() and len(history.read_text().splitlines()) >= 2) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    assert not (tmp_path / "killed" / "out" / "model.safetensors").exists()
+    for name in ("killed", "whole"):
+        subprocess.run(command(name), check=True, capture_output=True)
+    whole, killed = ((tmp_path / name / "out" / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
+
+
+def test_every_parameter_learns(fold_case):
+    inputs = load_fold(fold_case.config, fold_case.files)
+    batch = _one_batch(inputs)
+    inputs.model(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep).square().sum().backward()
+    dead = [n for n, p in inputs.model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # A bias on attention keys shifts all logits of a query alike, so the softmax takes its gradient away.
+    assert [name for name in dead if not name.endswith("key.bias")] == []
+
+
+def test_padding_does_not_change_a_score(fold_case):
+    inputs = load_fold(fold_case.config, fold_case.files)
+    inputs.model.eval()
+    batch = _one_batch(inputs)
+    scores = inputs.model(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep)
+    longer = torch.nn.functional.pad(batch.text_tokens, (0, 0, 0, 4), value=7.0)
+    keep = torch.nn.functional.pad(batch.text_keep, (0, 4))
+    padded = inputs.model(batch.image_tokens, batch.image_keep, longer, keep)
+    torch.testing.assert_close(padded, scores, rtol=0, atol=1e-5)
+
+
+def test_a_store_made_by_other_weights_is_refused(fold_case, tmp_path):
+    config = {**fold_case.config, "seed": fold_case.config["seed"] + 1}
+    with pytest.raises(InputError, match=r"images\.h5"):
+        train_fold(config, fold_case.files, tmp_path / "work", tmp_path / "out", "c")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(fold_case, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "triplet_loss", lambda *args: triplet_loss(*args) * float("nan"))
+    with pytest.raises(InputError, match="learning_rate"):
+        train_fold(fold_case.config, fold_case.files, tmp_path / "work", tmp_path / "out", "c")
+
+
+def _one_batch(inputs) -> Batch:
+    pairs = pair_set(inputs.descriptions, inputs.images["image_id"].tolist()[:6], inputs.image_store, inputs.text_store)
+    return next(batches(pairs, inputs.image_store, inputs.text_store, 16, 0, torch.device("cpu")))
