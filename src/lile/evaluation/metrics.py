@@ -69,7 +69,7 @@ def flat_metrics(protocol: Mapping[str, Any]) -> dict[str, float]:
 def write_ranks(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write ``ranks.npz`` atomically. Raises ``OSError`` and leaves no half file."""
     with replacing(path) as part, part.open("wb") as handle:  # a handle, since savez appends .npz to a name
-        np.savez_compressed(handle, **arrays)
+        np.savez_compressed(handle, **dict[str, Any](arrays))
 
 
 def _protocol(ranks: dict[str, np.ndarray], counts: dict[str, np.ndarray]) -> dict[str, Any]:

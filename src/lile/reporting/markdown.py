@@ -1,0 +1,192 @@
+"""A table as a Markdown page: what a person must know first, then one block per relevance protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS
+from lile.evaluation.recalls import RECALLS
+from lile.reporting.rows import encoder_name, of_other_data, random_sides
+from lile.reporting.runs import ModelRuns
+from lile.reporting.spec import TableSpec
+
+SIX = tuple((way, name) for way in DIRECTIONS for name in RECALLS)
+SIDE = {"i2t": "text", "t2i": "image"}  # what is retrieved
+PRESETS = {
+    "paper": "margin on the summed score, as printed",
+    "scaled": "margin on the mean of the score's 2K terms, not as printed",
+    "custom": "a setting of its own, see the manifest",
+}
+BLOCKS = {
+    "own": "## Own captions\n\nRight is only what belongs to the very image. Published figures, where there are any, stand here.",
+    "group": "## Same group\n\nRight is whatever belongs to the same group (figure, caption or case). "
+    "No published figure counts this way.",
+}
+SYNTHETIC = (
+    "> **SYNTHETIC DATA.** Every image and caption here was drawn by a generator. The figures show that the workflow "
+    "works;\n> they say nothing about histopathology, and none may be quoted as a result."
+)
+
+
+def render_markdown(
+    spec: TableSpec, models: Sequence[ModelRuns], rows: pd.DataFrame, published: pd.DataFrame | None
+) -> str:
+    """Return the page.
+
+    Args:
+        spec: the table.
+        models: ours.
+        rows: from ``rows.summary_rows``.
+        published: from ``published.read_published``, or None.
+    """
+    parts = [f"# Table {spec.name}"]
+    if spec.kind == "synthetic":
+        parts.append(SYNTHETIC)
+    facts = [_data_line(spec, models[0]), *(_model_line(one) for one in models), _spread_line(spec), _reading_line()]
+    parts.append("\n".join(f"- {fact}" for fact in facts))
+    if published is not None:
+        parts.append("\n".join(f"- {line}" for line in _published_lines(spec, published)))
+    for protocol in PROTOCOLS:
+        block = rows[rows["protocol"] == protocol]
+        parts += [BLOCKS[protocol], _recall_table(block, published), _rank_table(block)]
+    return "\n\n".join(parts) + "\n"
+
+
+def pipe_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table padded to even columns, so that it reads as plain text too; first column to the left."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(row[place]) for row in cells)) for place in range(len(header))]
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [
+        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        for row in cells
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
+
+
+def figure(mean: float, std: float | None, digits: int = 1) -> str:
+    """Return ``mean ± std``, or the mean alone where there is no spread."""
+    if std is None or pd.isna(std):
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {std:.{digits}f}"
+
+
+def _recall_table(block: pd.DataFrame, published: pd.DataFrame | None) -> str:
+    """Return the six recalls and R@sum of every row of one protocol."""
+    header = ["", *(f"{SIDE[way]} R@{name[1:]}" for way, name in SIX), "R@sum"]
+    lines = []
+    for (source, row), cells in block.groupby(["source", "row"], sort=False):
+        spread = source == "ours"
+        values = {
+            (cell.direction, cell.metric): figure(cell.mean, cell.std if spread else None) for cell in _rows(cells)
+        }
+        total = values["both", "Rsum"] + _beside(str(row), published if source == "published" else None)
+        lines.append([_label(str(source), str(row), cells), *(values[key] for key in SIX), total])
+    return pipe_table(header, lines)
+
+
+def _rank_table(block: pd.DataFrame) -> str:
+    """Return median and mean rank of the rows that have them: papers print none."""
+    keys = [(way, name) for way in DIRECTIONS for name in ("MedR", "MeanR")]
+    header = ["", *(f"{SIDE[way]} {'median' if name == 'MedR' else 'mean'} rank" for way, name in keys)]
+    lines = []
+    for (source, row), cells in block[block["source"] != "published"].groupby(["source", "row"], sort=False):
+        spread = source == "ours"
+        values = {
+            (cell.direction, cell.metric): figure(cell.mean, cell.std if spread else None) for cell in _rows(cells)
+        }
+        lines.append([_label(str(source), str(row), cells), *(values.get(key, "-") for key in keys)])
+    return pipe_table(header, lines)
+
+
+def _rows(cells: pd.DataFrame) -> list[Any]:
+    """Return the frame's rows as named tuples."""
+    return list(cells.itertuples(index=False))
+
+
+def _label(source: str, row: str, cells: pd.DataFrame) -> str:
+    """Return a row's name with what it is."""
+    if source == "ours":
+        return f"{row} (ours, {cells['preset'].iloc[0]})"
+    return f"{row} (published)" if source == "published" else row
+
+
+def _beside(row: str, published: pd.DataFrame | None) -> str:
+    """Return the recalls' own sum in brackets, where a paper printed another one."""
+    if published is None:
+        return ""
+    method = published[published["method"] == row].iloc[0]
+    return f" [{method['Rsum_of_recalls']:.1f}]" if method["Rsum_differs"] else ""
+
+
+def _data_line(spec: TableSpec, one: ModelRuns) -> str:
+    """Return the dataset, its kind and how much was tested."""
+    images, texts = ([content[key] for content in one.metrics] for key in ("images", "texts"))
+    kind = "SYNTHETIC" if spec.kind == "synthetic" else spec.kind
+    head = f"Dataset: **{spec.dataset}**, kind {kind}. "
+    if spec.by == "split":
+        runs = "1 run" if spec.folds == 1 else f"{spec.folds} runs that differ in their training seed"
+        return f"{head}Tested on the file's own test split: {images[0]:,} images, {texts[0]:,} texts; {runs}."
+    by = f", no {spec.group_by} in two folds" if spec.group_by else ""
+    each = f"{_span(images)} images and {_span(texts)} texts"
+    if spec.folds == 1:
+        return f"{head}One fold of a cross-validation{by}, tested on {each}."
+    return (
+        f"{head}{spec.folds} folds of a cross-validation{by}, tested on {each} each; "
+        f"together {sum(images):,} images and {sum(texts):,} texts."
+    )
+
+
+def _model_line(one: ModelRuns) -> str:
+    """Return the model's preset and encoders, saying loudly where weights are random."""
+    sides = random_sides(one)
+    encoders = ", ".join(
+        f"{side} encoder {encoder_name(one, side)} ({'**RANDOM weights**' if side in sides else 'pretrained'})"
+        for side in ("image", "text")
+    )
+    meaning = PRESETS.get(one.preset, "see the manifest")
+    mixed = f" **Trained by {one.codes} versions of the code.**" if one.codes > 1 else ""
+    return f"Ours: **{one.model}**, preset {one.preset} ({meaning}); {encoders}.{mixed}"
+
+
+def _spread_line(spec: TableSpec) -> str:
+    """Return what stands behind the ± sign."""
+    if spec.folds == 1:
+        return f"One {spec.unit}: no spread can be given."
+    return f"± is the sample standard deviation over the {spec.folds} {spec.unit}s (divisor n - 1)."
+
+
+def _reading_line() -> str:
+    """Return how to read the columns."""
+    return (
+        "Text R@K: an image asks; the share (%) of queries with a right text among the first K. "
+        "Image R@K: a text asks. R@sum: the sum of the six. Ranks count from 1; ties count against the query. "
+        "Chance is the exact level of a list in random order."
+    )
+
+
+def _published_lines(spec: TableSpec, published: pd.DataFrame) -> list[str]:
+    """Return where the published rows come from and how far they can be compared."""
+    sources = sorted({source.split(", citing")[0] for source in published["source"]})
+    lines = [f"Published rows are as printed, one figure each, without a spread: {'; '.join(sources)}."]
+    if of_other_data(spec):
+        lines.append(f"**Published figures were measured on OTHER DATA than {spec.dataset}: do not compare them.**")
+    else:
+        lines.append(
+            "Their papers do not say how ties, and captions shared by several images, were counted, nor (ARCH) how "
+            "folds were drawn; ours are as said here."
+        )
+    if published["Rsum_differs"].any():
+        lines.append("[In brackets]: the sum of the row's own six recalls, where the printed R@sum differs from it.")
+    for note, methods in published[published["note"] != ""].groupby("note", sort=False)["method"]:
+        lines.append(f"{', '.join(methods)}: {note}.")
+    return lines
+
+
+def _span(values: Sequence[int]) -> str:
+    """Return ``low to high``, or the one value."""
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

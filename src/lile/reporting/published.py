@@ -1,0 +1,88 @@
+"""Figures printed in papers, kept as data in ``config/published/*.csv``."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from lile.errors import InputError
+
+RECALL_COLUMNS = ("i2t/R1", "i2t/R5", "i2t/R10", "t2i/R1", "t2i/R5", "t2i/R10")
+PUBLISHED_COLUMNS = ("method", *RECALL_COLUMNS, "Rsum_printed", "source", "note")
+PRINTED_DIGIT = 0.1  # papers print one decimal
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Read one file of published figures and check every cell.
+
+    Args:
+        path: CSV with the columns ``PUBLISHED_COLUMNS``: recalls in percent, ``Rsum_printed`` as the paper prints it.
+
+    Returns:
+        One row per method in the file's order, figures as floats, with two columns more: ``Rsum_of_recalls``, the sum
+        of the six recalls, and ``Rsum_differs``, whether it is not what the paper printed.
+
+    Raises:
+        InputError: the file is missing, not UTF-8, lacks a column, names a method twice, or holds a figure that is no
+            number, out of range, or falls with growing depth.
+    """
+    rows = _read_rows(path)
+    seen: set[str] = set()
+    for line, row in enumerate(rows, start=2):
+        _check_row(row, f"{path}, line {line}")
+        if row["method"] in seen:
+            raise InputError(f"{path}, line {line}: method {row['method']!r} is there twice; give each its own name")
+        seen.add(row["method"])
+    frame = pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS))
+    frame = frame.astype(dict.fromkeys((*RECALL_COLUMNS, "Rsum_printed"), float))
+    frame["Rsum_of_recalls"] = frame[list(RECALL_COLUMNS)].sum(axis=1).round(6)
+    frame["Rsum_differs"] = (frame["Rsum_of_recalls"] - frame["Rsum_printed"]).abs() > PRINTED_DIGIT / 2
+    return frame
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the file's rows as written; its header and the length of its lines are checked."""
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle, restval=None)
+            rows = list(reader)
+            found = tuple(reader.fieldnames or ())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; name a file of config/published, or published: null") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV in UTF-8 ({error}); save it as such") from None
+    if found != PUBLISHED_COLUMNS:
+        raise InputError(f"{path}: columns are {list(found)}; they must be {list(PUBLISHED_COLUMNS)}")
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}, line {line}: not {len(found)} cells; put quotes around a text with a comma")
+    if not rows:
+        raise InputError(f"{path}: no row below the header; use published: null where there is nothing to show")
+    return rows
+
+
+def _check_row(row: dict[str, str], where: str) -> None:
+    """Check one method's cells."""
+    for name in ("method", "source"):
+        if not row[name].strip():
+            raise InputError(f"{where}: {name} is empty; a published figure needs its method and where it stands")
+    limits = dict.fromkeys(RECALL_COLUMNS, 100.0) | {"Rsum_printed": 600.0}
+    figures = {name: _figure(row[name], limit, f"{where}, {name}") for name, limit in limits.items()}
+    for way in ("i2t", "t2i"):
+        one, five, ten = (figures[f"{way}/R{depth}"] for depth in (1, 5, 10))
+        if not one <= five <= ten:
+            raise InputError(f"{where}: {way} recalls {one}, {five}, {ten} fall with depth; check them in the source")
+
+
+def _figure(text: str, limit: float, where: str) -> float:
+    """Return a cell's number, from 0 to ``limit``."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{where}: {text!r} is not a number; write it as 44.8") from None
+    if not (math.isfinite(value) and 0 <= value <= limit):
+        raise InputError(f"{where}: {text} is not from 0 to {limit:g}")
+    return value

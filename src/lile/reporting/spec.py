@@ -1,0 +1,56 @@
+"""What the config says about one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lile.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableSpec:
+    """What the config says about one table and the dataset it is of."""
+
+    name: str
+    dataset: str
+    kind: str
+    """``synthetic``, ``arch`` or ``pairs``."""
+    models: tuple[str, ...]
+    folds: int
+    by: str
+    """``cross_validation``, or ``split``: the file's own split, repeated with other training seeds."""
+    published: Path | None = None
+    group_by: str | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> TableSpec:
+        """Return the table of a rule's ``--config-json``; keys that no table needs are left to the manifest.
+
+        Raises:
+            InputError: a key is missing, or there is no model or no fold.
+        """
+        missing = [key for key in ("table", "dataset", "kind", "models", "folds", "by") if key not in config]
+        if missing:
+            raise InputError(f"table config lacks {missing}; found {sorted(config)}")
+        if not config["models"] or int(config["folds"]) < 1:
+            raise InputError(f"table {config['table']}: needs a model and a fold; found {dict(config)}")
+        if "chance" in config["models"]:
+            raise InputError(f"table {config['table']}: a model may not be called chance; rename it in the config")
+        return cls(
+            name=config["table"],
+            dataset=config["dataset"],
+            kind=config["kind"],
+            models=tuple(config["models"]),
+            folds=int(config["folds"]),
+            by=config["by"],
+            published=Path(config["published"]) if config.get("published") else None,
+            group_by=config.get("group_by"),
+        )
+
+    @property
+    def unit(self) -> str:
+        """What one of the repeats is called: a fold has its own test images, a run only its own seed."""
+        return "run" if self.by == "split" else "fold"

@@ -1,0 +1,304 @@
+"""A table from made-up folds: its figures against pandas-free sums, its words, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lile.errors import InputError
+from lile.evaluation.metrics import fold_metrics
+from lile.files import sha256_of
+from lile.reporting.markdown import pipe_table
+from lile.reporting.rows import TABLE_COLUMNS
+from lile.reporting.show import render_for_terminal
+from lile.reporting.table import write_table
+
+CONFIG = {
+    "table": "demo",
+    "dataset": "demo",
+    "kind": "synthetic",
+    "models": ["lile", "lile_paper"],
+    "folds": 3,
+    "by": "cross_validation",
+    "published": None,
+    "group_by": "group",
+    "title": "not needed, kept in the manifest",
+}
+ABOUT = {
+    "image": {"encoder": "tiny_vit", "library": "timm", "weights": "random", "origin": "random", "weights_digest": "a"},
+    "text": {
+        "encoder": "minilm",
+        "library": "transformers",
+        "weights": "x",
+        "origin": "pretrained",
+        "weights_digest": "b",
+    },
+}
+
+
+def made_up_metrics(fold: int, quality: float, seed: int) -> dict:
+    """Figures of real ranks: random scores, lifted by ``quality`` where image and text belong together."""
+    number = 40 + fold
+    images = pd.DataFrame(
+        {"image_id": [f"i{n}" for n in range(number)], "group": [f"g{n // 2}" for n in range(number)]}
+    )
+    owners = [n % number for n in range(2 * number)]
+    texts = [f"t{n % (2 * number - 5)}" for n in range(2 * number)]
+    descriptions = pd.DataFrame(
+        {
+            "description_id": [f"d{n}" for n in range(2 * number)],
+            "image_id": [f"i{n}" for n in owners],
+            "text_id": texts,
+        }
+    )
+    text_ids = sorted(set(texts))
+    scores = np.random.default_rng([seed, fold]).random((number, len(text_ids)))
+    for owner, text in zip(owners, texts, strict=True):
+        scores[owner, text_ids.index(text)] += quality
+    return fold_metrics(scores, images["image_id"].tolist(), text_ids, images, descriptions, fold=fold)[0]
+
+
+def made_up_run(model: str, fold: int, preset: str) -> dict:
+    return {
+        "dataset": "demo",
+        "model": model,
+        "fold": fold,
+        "preset": preset,
+        "config": {"seed": 0, "fold": fold, "matching": {"reduce": "mean" if preset == "scaled" else "sum"}},
+        "code": "c0de",
+        "encoders": copy.deepcopy(ABOUT),
+    }
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    root = tmp_path / "results"
+    for model, preset, quality in (("lile", "scaled", 0.8), ("lile_paper", "paper", 0.3)):
+        for fold in range(3):
+            folder = root / "demo" / model / f"fold-{fold}"
+            folder.mkdir(parents=True)
+            write(folder / "metrics.json", made_up_metrics(fold, quality, seed=len(model)))
+            write(folder / "run.json", made_up_run(model, fold, preset))
+    return root
+
+
+def write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def change(path: Path, *keys: str, value: object) -> None:
+    whole = inner = json.loads(path.read_text(encoding="utf-8"))
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    write(path, whole)
+
+
+def make(results: Path, **changed: object) -> tuple[list[dict[str, str]], str]:
+    out = results / "tables"
+    page = write_table({**CONFIG, **changed}, results, out, ["table.py", "--out-dir", "tables"])
+    with (out / "demo.csv").open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle)), page
+
+
+def pick(rows: list[dict[str, str]], **wanted: str) -> list[dict[str, str]]:
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def test_means_and_sample_deviations_equal_the_folds_own(results):
+    rows, page = make(results)
+    for model in ("lile", "lile_paper"):
+        for protocol in ("own", "group"):
+            values = [
+                json.loads((results / "demo" / model / f"fold-{k}" / "metrics.json").read_text())["protocols"][protocol]
+                for k in range(3)
+            ]
+            for way, name in [("i2t", "R1"), ("t2i", "R10"), ("i2t", "MedR"), ("both", "Rsum")]:
+                figures = [value["Rsum"] if way == "both" else value[way][name] for value in values]
+                (row,) = pick(rows, row=model, protocol=protocol, direction=way, metric=name)
+                assert float(row["mean"]) == pytest.approx(statistics.mean(figures), abs=1e-5)
+                assert float(row["std"]) == pytest.approx(statistics.stdev(figures), abs=1e-5)
+                assert row["folds"] == "3"
+                assert f"{statistics.mean(figures):.1f} ± {statistics.stdev(figures):.1f}" in page
+    assert tuple(rows[0]) == TABLE_COLUMNS
+    assert len(rows) == 2 * 3 * 11  # protocols x (chance and two models) x figures
+
+
+def test_chance_stands_beside_every_figure(results):
+    rows, page = make(results)
+    level = statistics.mean(100 / (40 + fold) for fold in range(3))
+    (row,) = pick(rows, row="chance", protocol="own", direction="t2i", metric="R1")
+    assert float(row["mean"]) == pytest.approx(level, abs=1e-5)
+    (total,) = pick(rows, row="chance", protocol="own", metric="Rsum")
+    six = [row for row in pick(rows, row="chance", protocol="own") if row["metric"] in ("R1", "R5", "R10")]
+    assert float(total["mean"]) == pytest.approx(sum(float(row["mean"]) for row in six), abs=1e-4)
+    assert page.count("| chance") == 4  # recalls and ranks, in both protocols
+
+
+def test_synthetic_data_and_random_weights_are_said_loudly(results):
+    rows, page = make(results)
+    assert all("SYNTHETIC" in row["note"] for row in rows)
+    assert "**SYNTHETIC DATA.**" in page
+    assert "image encoder tiny_vit (**RANDOM weights**)" in page
+    assert "text encoder minilm (pretrained)" in page
+    assert "RANDOM weights" in pick(rows, row="lile")[0]["note"]
+    assert pick(rows, row="lile")[0]["encoders"] == "tiny_vit (random) + minilm (pretrained)"
+    assert pick(rows, row="lile")[0]["preset"] == "scaled"
+    real, page = make(results, kind="pairs")
+    assert "SYNTHETIC" not in page
+    assert not any("SYNTHETIC" in row["note"] for row in real)
+
+
+def test_published_rows_are_marked_and_their_own_sum_is_shown(results, project_root):
+    published = str(project_root / "config" / "published" / "arch.csv")
+    rows, page = make(results, kind="arch", published=published)
+    (total,) = pick(rows, row="LILE", source="published", metric="Rsum")
+    assert (total["mean"], total["std"], total["folds"], total["protocol"]) == ("317.1", "", "", "own")
+    assert total["note"].startswith("its six recalls sum to 317.2; as printed in: LILE paper, Table 2")
+    (line,) = [line for line in page.splitlines() if line.startswith("| LILE (published)")]
+    assert "317.1 [317.2]" in line
+    (line,) = [line for line in page.splitlines() if line.startswith("| IMRAM (published)")]
+    assert "289.0" in line
+    assert "[" not in line
+    assert not pick(rows, source="published", protocol="group")
+    assert "OTHER" not in page
+    rows, page = make(results, kind="pairs", published=published)
+    assert all("OTHER data than demo" in row["note"] for row in pick(rows, source="published"))
+    assert "OTHER DATA than demo: do not compare" in page
+
+
+def test_one_fold_has_no_spread(results):
+    rows, page = make(results, folds=1)
+    assert all(row["std"] == "" for row in rows)
+    assert "one fold: no spread" in pick(rows, row="lile")[0]["note"]
+    assert "One fold: no spread can be given" in page
+    assert " ± " not in page
+
+
+def test_repeats_on_one_split_are_runs(results):
+    for model in ("lile", "lile_paper"):
+        for fold in range(3):
+            folder = results / "demo" / model / f"fold-{fold}"
+            write(folder / "metrics.json", {**made_up_metrics(0, 0.5, seed=fold), "fold": fold})
+            change(folder / "run.json", "config", "seed", value=fold)
+    rows, page = make(results, by="split", kind="pairs")
+    assert "3 runs that differ in their training seed" in page
+    assert "40 images, 80 texts" in page
+    assert "standard deviation over the 3 runs" in page
+    assert "runs on one split" in pick(rows, row="lile")[0]["note"]
+    assert all(float(row["std"]) == 0 for row in pick(rows, row="chance"))
+
+
+def test_the_folds_file_is_tidy_and_the_manifest_names_every_input(results):
+    make(results)
+    with (results / "tables" / "demo.folds.csv").open(encoding="utf-8", newline="") as handle:
+        folds = list(csv.DictReader(handle))
+    assert list(folds[0]) == ["table", "model", "fold", "protocol", "direction", "metric", "value"]
+    assert len(folds) == 3 * 3 * 2 * 11
+    assert all(math.isfinite(float(row["value"])) for row in folds)
+    manifest = json.loads((results / "tables" / "demo.manifest.json").read_text(encoding="utf-8"))
+    assert len(manifest["inputs"]) == 2 * 3 * 2
+    path, digest = next(iter(manifest["inputs"].items()))
+    assert sha256_of(Path(path)) == digest
+    assert manifest["config"] == CONFIG
+    assert manifest["command"] == ["table.py", "--out-dir", "tables"]
+    assert {"created", "git_commit", "git_dirty", "versions", "table"} <= set(manifest)
+
+
+def test_folds_by_another_version_of_the_code_are_noted(results):
+    change(results / "demo" / "lile" / "fold-2" / "run.json", "code", value="0ther")
+    rows, page = make(results)
+    assert "trained by 2 versions of the code" in pick(rows, row="lile")[0]["note"]
+    assert "Trained by 2 versions of the code" in page
+
+
+REFUSED = [
+    (("run.json", "config", "matching", "reduce"), "sum", "folds 0 and 1 .* differing in matching.reduce"),
+    (("run.json", "config", "seed"), 5, "differing in seed"),
+    (("run.json", "encoders", "text", "weights_digest"), "other", "weights of the text encoder"),
+    (("run.json", "model"), "other", "is of model 'other', not 'lile'"),
+    (("run.json", "fold"), 0, "is of fold 0, not 1"),
+    (("run.json", "encoders"), {"image": {}}, "not image and text"),
+    (("metrics.json", "fold"), 2, "is of fold 2, not 1"),
+    (("metrics.json", "protocols", "own", "i2t"), {}, "lacks 'R1'"),
+    (("metrics.json", "protocols", "own", "Rsum"), None, "not a finite number"),
+    (("metrics.json", "images"), 7, "tested on different data"),
+]
+
+
+@pytest.mark.parametrize(("keys", "value", "message"), REFUSED)
+def test_folds_that_do_not_belong_together_are_refused(results, keys, value, message):
+    change(results / "demo" / "lile" / "fold-1" / keys[0], *keys[1:], value=value)
+    with pytest.raises(InputError, match=message):
+        make(results)
+    assert not (results / "tables").exists()
+
+
+def test_missing_folds_are_all_named(results):
+    (results / "demo" / "lile" / "fold-1" / "metrics.json").unlink()
+    (results / "demo" / "lile_paper" / "fold-2" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"2 file\(s\) missing.*fold-1/metrics.json.*fold-2/run.json"):
+        make(results)
+
+
+def test_a_damaged_file_is_named(results):
+    (results / "demo" / "lile" / "fold-1" / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"fold-1/run.json: not JSON"):
+        make(results)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"models": []}, "needs a model"), ({"folds": 0}, "a fold"), ({"models": ["chance"]}, "rename")],
+)
+def test_a_table_of_nothing_is_refused(results, changed, message):
+    with pytest.raises(InputError, match=message):
+        make(results, **changed)
+    with pytest.raises(InputError, match=r"lacks \['kind'\]"):
+        write_table({key: CONFIG[key] for key in CONFIG if key != "kind"}, results, results, [])
+
+
+def test_pipe_tables_stay_tables():
+    table = pipe_table(["", "a"], [["x|y", "1"], ["z", "1.0 ± 2.0"]])
+    assert table.splitlines() == [
+        "|      |         a |",
+        "| :--- | --------: |",
+        "| x\\|y |         1 |",
+        "| z    | 1.0 ± 2.0 |",
+    ]
+
+
+def test_the_scripts_write_and_show_a_table(results, project_root):
+    tables = results / "tables"
+    words = ["--config-json", json.dumps(CONFIG), "--results", str(results), "--out-dir", str(tables)]
+    script = project_root / "workflow" / "scripts" / "table.py"
+    done = subprocess.run([sys.executable, script, *words, "--log", tables / "log"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "lile (ours, scaled)" in done.stderr
+    shown = subprocess.run(
+        [sys.executable, script.with_name("show_table.py"), tables / "demo.csv"], capture_output=True, text=True
+    )
+    assert shown.stdout == render_for_terminal(tables / "demo.md")
+    assert "SYNTHETIC DATA." in shown.stdout
+    assert "**" not in shown.stdout
+    assert f"  {tables / 'demo.csv'}\n" in shown.stdout
+    (results / "demo" / "lile" / "fold-0" / "run.json").unlink()
+    failed = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "fold-0/run.json" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_table_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(InputError, match="no table here"):
+        render_for_terminal(tmp_path / "demo.csv")
