@@ -21,7 +21,8 @@ PRESETS = {
     "custom": "a setting of its own, see the manifest",
 }
 BLOCKS = {
-    "own": "## Own captions\n\nRight is only what belongs to the very image. Published figures, where there are any, stand here.",
+    "own": "## Own captions\n\nRight is only what belongs to the very image. "
+    "Published figures, where there are any, stand here.",
     "group": "## Same group\n\nRight is whatever belongs to the same group (figure, caption or case). "
     "No published figure counts this way.",
 }
