@@ -50,8 +50,10 @@ class Side:
     """[..., m, 2d]: the gate's half for the attended vector, before attention (None at K = 1)."""
 
     def __getitem__(self, index: Any) -> Side:
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Side(**{name: None if value is None else value[index] for name, value in values.items()})
+        def at(value: Any) -> Any:
+            return None if value is None else value[index]
+
+        return Side(*(at(getattr(self, f.name)) for f in fields(self)))
 
 
 class IterativeMatching(nn.Module):

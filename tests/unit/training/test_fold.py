@@ -81,7 +81,8 @@ def test_a_real_sigkill_in_mid_training_costs_nothing_but_time(fold_case, tmp_pa
         return [
             sys.executable, str(script), "--config-json", json.dumps(config),
             "--images-store", str(files.images_store[0]), "--texts-store", str(files.texts_store[0]),
-            "--images", str(files.images), "--descriptions", str(files.descriptions), "--folds", str(files.folds), "--progress", str(tmp_path / name / "work"),
+            "--images", str(files.images), "--descriptions", str(files.descriptions), "--folds", str(files.folds),
+            "--progress", str(tmp_path / name / "work"),
             "--out-dir", str(tmp_path / name / "out"),
         ]  # fmt: skip
 
