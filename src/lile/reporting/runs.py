@@ -126,20 +126,26 @@ def _check_metrics(content: dict[str, Any], fold: int, path: Path) -> None:
 
 
 def _check_one_experiment(spec: TableSpec, model: str, runs: tuple[dict[str, Any], ...]) -> None:
-    """Check that all folds were trained with one config and one set of encoder weights."""
-    apart = {"fold", "seed"} if spec.by == "split" else {"fold"}  # runs differ in their seed by design
-    first = _flat({key: value for key, value in runs[0]["config"].items() if key not in apart})
+    """Check that all folds were trained with one config, on the same input files and encoder weights."""
+    first = _recipe(spec, runs[0])
     for fold, run in enumerate(runs):
-        flat = _flat({key: value for key, value in run["config"].items() if key not in apart})
-        differ = sorted(key for key in first.keys() | flat.keys() if first.get(key) != flat.get(key))
-        for side in ("image", "text"):
-            if run["encoders"][side].get("weights_digest") != runs[0]["encoders"][side].get("weights_digest"):
-                differ.append(f"weights of the {side} encoder")
+        recipe = _recipe(spec, run)
+        differ = sorted(key for key in first.keys() | recipe.keys() if first.get(key) != recipe.get(key))
         if differ:
             raise InputError(
                 f"table {spec.name}: {spec.unit}s 0 and {fold} of model {model} come from different configs, differing "
                 f"in {', '.join(differ)}; run the workflow again, so that all are trained alike"
             )
+
+
+def _recipe(spec: TableSpec, run: dict[str, Any]) -> dict[str, Any]:
+    """Return all that must be the same in every fold of a model, under names that a person can look up."""
+    apart = {"fold", "seed"} if spec.by == "split" else {"fold"}  # repeats on one split may differ in their seed
+    settings = {"seed": run.get("seed"), **run["config"]}
+    recipe = _flat({key: value for key, value in settings.items() if key not in apart})
+    for side in ("image", "text"):
+        recipe[f"weights of the {side} encoder"] = run["encoders"][side].get("weights_digest")
+    return recipe | {f"content of {path}": digest for path, digest in run.get("inputs", {}).items()}
 
 
 def _check_same_test(spec: TableSpec, models: list[ModelRuns]) -> None:

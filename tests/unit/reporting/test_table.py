@@ -74,8 +74,10 @@ def made_up_run(model: str, fold: int, preset: str) -> dict:
         "model": model,
         "fold": fold,
         "preset": preset,
-        "config": {"seed": 0, "fold": fold, "matching": {"reduce": "mean" if preset == "scaled" else "sum"}},
+        "config": {"matching": {"reduce": "mean" if preset == "scaled" else "sum"}},
+        "seed": 0,
         "code": "c0de",
+        "inputs": {"results/demo/data/folds.csv": "f01d5"},
         "encoders": copy.deepcopy(ABOUT),
     }
 
@@ -190,7 +192,7 @@ def test_repeats_on_one_split_are_runs(results):
         for fold in range(3):
             folder = results / "demo" / model / f"fold-{fold}"
             write(folder / "metrics.json", {**made_up_metrics(0, 0.5, seed=fold), "fold": fold})
-            change(folder / "run.json", "config", "seed", value=fold)
+            change(folder / "run.json", "seed", value=fold)
     rows, page = make(results, by="split", kind="pairs")
     assert "3 runs that differ in their training seed" in page
     assert "40 images, 80 texts" in page
@@ -224,7 +226,8 @@ def test_folds_by_another_version_of_the_code_are_noted(results):
 
 REFUSED = [
     (("run.json", "config", "matching", "reduce"), "sum", "folds 0 and 1 .* differing in matching.reduce"),
-    (("run.json", "config", "seed"), 5, "differing in seed"),
+    (("run.json", "seed"), 5, "differing in seed"),
+    (("run.json", "inputs", "results/demo/data/folds.csv"), "0ther", "content of results/demo/data/folds.csv"),
     (("run.json", "encoders", "text", "weights_digest"), "other", "weights of the text encoder"),
     (("run.json", "model"), "other", "is of model 'other', not 'lile'"),
     (("run.json", "fold"), 0, "is of fold 0, not 1"),
