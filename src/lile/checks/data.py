@@ -1,0 +1,100 @@
+"""Whether the data are there and look like what the config says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lile.checks.findings import Check, failed, passed, warned
+from lile.checks.survey import ARCHIVES, Survey, survey_arch, survey_pairs
+from lile.data.images import examine_image
+
+FEW_IMAGES = 100
+MANY_IMAGES = 1_000_000
+
+
+def survey_of(block: Mapping[str, Any], root: Path) -> Survey | None:
+    """Count a dataset's items; ``None`` where its files are still to be downloaded.
+
+    Args:
+        block: the dataset's config.
+        root: the working folder.
+
+    Raises:
+        InputError: a file that should be there is missing or wrong.
+    """
+    if block["kind"] == "pairs":
+        return survey_pairs({**block, "file": str(root / block["file"])})
+    if block["kind"] == "arch":
+        folder = root / block["root"]
+        waiting = block["download"] and not all((folder / name / "captions.json").is_file() for name in ARCHIVES)
+        return None if waiting else survey_arch(folder)
+    items = block["items"]
+    return Survey(rows=items, captions=items, images=items, groups=items)
+
+
+def check_data(block: Mapping[str, Any], survey: Survey | None, root: Path) -> Iterator[Check]:
+    """Yield what was found of the data.
+
+    Args:
+        block: the dataset's config.
+        survey: its counts, from :func:`survey_of`.
+        root: the working folder.
+    """
+    if survey is None:
+        addresses = ", ".join(block["archives"][name]["url"] for name in ARCHIVES)
+        yield passed("data", f"not in {block['root']} yet; will be downloaded: {addresses}")
+    elif block["kind"] == "pairs":
+        yield from _pairs(block, survey, root)
+    elif block["kind"] == "arch":
+        yield _arch(block, survey)
+    else:
+        yield _synthetic(survey)
+
+
+def _synthetic(survey: Survey) -> Check:
+    count = survey.images
+    found = f"{count:,} synthetic images will be drawn"
+    if count < FEW_IMAGES:
+        return warned("data", found, f"recalls on so few say little; set items to {FEW_IMAGES} or more")
+    if count > MANY_IMAGES:
+        return warned("data", found, f"more than {MANY_IMAGES:,} were never tried")
+    return passed("data", found)
+
+
+def _arch(block: Mapping[str, Any], survey: Survey) -> Check:
+    found = f"{survey.captions:,} captions, {survey.images:,} images in {block['root']}"
+    if survey.images < survey.captions / 2:
+        fix = f"put the published files under {block['root']}/{{books_set,pubmed_set}}/images/"
+        return failed("data", f"{found}: most images are missing", fix)
+    lost = survey.captions - survey.images
+    return passed("data", f"{found}; {lost} captions without image will be reported" if lost else found)
+
+
+def _pairs(block: Mapping[str, Any], survey: Survey, root: Path) -> Iterator[Check]:
+    found = f"{survey.rows:,} rows, {survey.captions:,} captions, {survey.images:,} images in {block['file']}"
+    if not survey.images:
+        yield failed("data table", f"no row of {block['file']} can be used", "give a row for every image and caption")
+        return
+    if survey.unreadable_rows:
+        fix = "the data stage drops and lists them in report.csv; mend them to keep them"
+        yield warned("data table", f"{found}; {survey.unreadable_rows:,} rows cannot be read", fix)
+    else:
+        yield passed("data table", found)
+    yield _sample_of_images(root / (block["root"] or Path(block["file"]).parent), survey)
+
+
+def _sample_of_images(folder: Path, survey: Survey) -> Check:
+    """Open some images, evenly spread over the table."""
+    if not folder.is_dir():
+        return failed("images", f"no such folder: {folder}", "set root to where the image paths start")
+    findings = {name: examine_image(str(folder / name), "decode") for name in survey.sample}
+    bad = {name: reason for name, (status, reason, _) in findings.items() if status == "dropped"}
+    if not bad:
+        return passed("images", f"a sample of {len(findings)} opens, in {folder}")
+    first = next(iter(bad))
+    found = f"{len(bad)} of a sample of {len(findings)} cannot be used, such as {first} ({bad[first]}), in {folder}"
+    if len(bad) > len(findings) / 2:
+        return failed("images", found, "set root to where the image paths start, or mend the files")
+    return warned("images", found, "the data stage drops and lists such images in report.csv")

@@ -1,0 +1,78 @@
+"""Whether the encoders' weights are there, of the right kind, and what a table will say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lile.checks.findings import Check, failed, passed, warned
+from lile.errors import InputError
+
+CONVERT_RULE = "convert_weights"
+
+
+def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Iterator[Check]:
+    """Yield one finding for each of a dataset's two encoders.
+
+    Args:
+        config: complete.
+        dataset: a key of ``datasets``.
+        root: the working folder.
+    """
+    for modality in ("image", "text"):
+        name = config["datasets"][dataset]["encoders"][modality]
+        yield check_encoder(name, config["encoders"].get(name), modality, root)
+
+
+def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, root: Path) -> Check:
+    """Return what was found of one encoder, without loading it.
+
+    Args:
+        name: as the config calls it.
+        block: its config; ``None`` if the config has none of that name.
+        modality: what the dataset needs it for, ``image`` or ``text``.
+        root: the working folder.
+    """
+    from lile.features.encoder_config import EncoderConfig
+
+    title = f"{modality} encoder {name}"
+    if block is None:
+        return failed(title, "not in the config", f"add encoders.{name}, or name another in the dataset's encoders")
+    try:
+        encoder = EncoderConfig.from_dict(dict(block), modality)
+    except InputError as error:
+        return failed(title, str(error), f"change encoders.{name}, or name another encoder")
+    if encoder.weights == "random":
+        return _random(title, root / str(encoder.config), modality)
+    if encoder.convert_from is not None:
+        return _converted(title, root / encoder.weights, root / encoder.convert_from)
+    return _pretrained(title, encoder.weights, modality)
+
+
+def _random(title: str, folder: Path, modality: str) -> Check:
+    needed = ["config.json", "tokenizer.json"] if modality == "text" else ["config.json"]
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        return failed(title, f"{', '.join(missing)} missing in {folder}", "set config to a folder that has them")
+    return warned(title, "random weights, as configured", "every table it feeds says so; name weights for real results")
+
+
+def _converted(title: str, folder: Path, source: Path) -> Check:
+    if (folder / "model.safetensors").is_file():
+        return passed(title, f"weights in {folder}, made by {CONVERT_RULE}")
+    if source.is_file():
+        return passed(title, f"weights will be made by {CONVERT_RULE} from {source}")
+    return failed(title, f"convert_from names {source}, which is not there", "put the file there, or name weights")
+
+
+def _pretrained(title: str, weights: str, modality: str) -> Check:
+    from lile.features.weights import TOKENIZER_FILES, weights_available
+
+    available, message = weights_available(weights)
+    if not available:
+        return failed(title, message, "")
+    folder = Path(weights)
+    if modality == "text" and folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return failed(title, f"no tokenizer in {folder}", "add tokenizer.json (or the model's vocabulary files)")
+    return passed(title, message)

@@ -1,0 +1,40 @@
+"""Whether the models of a dataset's tables can be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lile.checks.findings import Check, failed, passed, warned
+from lile.errors import InputError
+
+
+def check_models(config: Mapping[str, Any], dataset: str) -> Iterator[Check]:
+    """Yield one finding for each model that a table shows on this dataset.
+
+    Args:
+        config: complete; ``models`` and ``tables`` may be absent where only the data are checked.
+        dataset: a key of ``datasets``.
+    """
+    if "tables" not in config:
+        return
+    shown = [table["models"] for table in config["tables"].values() if table["dataset"] == dataset]
+    names = dict.fromkeys(name for models in shown for name in models)
+    if not names:
+        yield warned("tables", f"no table shows {dataset}", f"add a block under tables with dataset: {dataset}")
+    for name in names:
+        yield check_model(name, config["models"].get(name))
+
+
+def check_model(name: str, block: Mapping[str, Any] | None) -> Check:
+    """Return what was found of one model's config."""
+    from lile.models.config import ModelConfig
+
+    title = f"model {name}"
+    if block is None:
+        return failed(title, "not in the config", f"add models.{name}, or name another in the table")
+    try:
+        model = ModelConfig.from_dict(block)
+    except InputError as error:
+        return failed(title, str(error), f"change models.{name}")
+    return passed(title, f"preset {model.preset}, {model.maps} maps of {model.width}, {model.steps} steps")

@@ -1,0 +1,58 @@
+"""Whether the data can be divided as the config asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lile.checks.findings import Check, failed, passed
+from lile.checks.survey import Survey
+from lile.data.pairs import SPLIT_WORDS
+
+
+def check_splits(block: Mapping[str, Any], survey: Survey | None) -> Iterator[Check]:
+    """Yield what was found of folds or splits.
+
+    Args:
+        block: the dataset's config.
+        survey: its counts; ``None`` where the data are still to be downloaded.
+    """
+    folds = block["folds"]
+    if folds["by"] == "split":
+        yield _named(block, survey)
+    elif survey is None:
+        yield passed("folds", f"{folds['count']}, by {folds['group_by']}; counted once the data are there")
+    else:
+        yield _cross_validation(folds, survey)
+
+
+def _cross_validation(folds: Mapping[str, Any], survey: Survey) -> Check:
+    units = survey.groups if folds["group_by"] == "group" else survey.images
+    found = f"{folds['count']} folds of at most {units:,} {folds['group_by']}s"
+    # A fold needs a test part, and the rest a training and a validation part.
+    if units < max(folds["count"], 3):
+        return failed("folds", found, "set folds.count lower, group_by: image, or give more data")
+    return passed("folds", found)
+
+
+def _named(block: Mapping[str, Any], survey: Survey | None) -> Check:
+    if block["kind"] != "pairs" or not block["columns"].get("split") or survey is None:
+        fix = "set columns.split to the column that holds it, or folds.by: cross_validation"
+        return failed("splits", "folds.by is split, but the data have no split column", fix)
+    unknown = sorted(set(survey.splits) - set(SPLIT_WORDS))
+    if unknown:
+        words = ", ".join(filter(None, SPLIT_WORDS))
+        return failed("splits", f"unknown word(s) {unknown[:5]} in {block['columns']['split']}", f"use {words}")
+    counts: Counter[str] = Counter()
+    for word, count in survey.splits.items():
+        counts[SPLIT_WORDS[word] or "no split"] += count
+    found = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    missing = [name for name in ("train", "test") if not counts[name]]
+    if missing:
+        fix = "name some rows so in the split column, or set folds.by: cross_validation"
+        return failed("splits", f"no {' and no '.join(missing)} rows ({found})", fix)
+    if not counts["validation"]:
+        share = block["folds"]["validation"]
+        return passed("splits", f"{found}; {share:.0%} of train will be kept for validation")
+    return passed("splits", found)

@@ -1,0 +1,101 @@
+"""What a dataset holds, counted without opening its images: enough to check data and splits."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lile.data.pairs import columns_of
+from lile.data.rows import read_json, read_rows
+from lile.errors import InputError
+
+ARCHIVES = ("books_set", "pubmed_set")
+SAMPLE = 20
+"""Images named as a sample of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """Counts of a dataset. Upper bounds: what the data stage will drop is not known yet."""
+
+    rows: int
+    captions: int
+    images: int
+    groups: int
+    unreadable_rows: int = 0
+    splits: Mapping[str, int] = field(default_factory=dict)
+    """Number of images by the word, in lower case, that the table has for their split."""
+    sample: Sequence[str] = ()
+    """Some of the images as the table writes their paths, evenly spread over it."""
+
+
+def survey_pairs(block: Mapping[str, Any]) -> Survey:
+    """Read a person's table once.
+
+    Args:
+        block: a dataset of kind ``pairs``.
+
+    Raises:
+        InputError: the table is missing, not what its name says, or lacks a column.
+    """
+    columns = columns_of(block)
+    tally: Counter[str] = Counter()
+    found: dict[str, None] = {}
+    images: dict[str, str] = {}
+    groups: set[str] = set()
+    for row in read_rows(Path(block["file"])):
+        tally["rows"] += 1
+        tally["unreadable"] += bool(row.problem)
+        found.update(dict.fromkeys(row.cells))
+        cells = {role: row.cells.get(name) if name else None for role, name in columns.items()}
+        image = str(cells["image"] or "").strip()
+        if image:
+            tally["captions"] += len(cells["caption"]) if isinstance(cells["caption"], list) else 1
+            images.setdefault(image, str(cells["split"] or "").strip().lower())
+            # Without a group column equal captions make groups: never more than images, which is bound enough here.
+            groups.add(str(cells["group"] or image))
+    _check_columns(str(block["file"]), columns, list(found))
+    return Survey(
+        rows=tally["rows"],
+        captions=tally["captions"],
+        images=len(images),
+        groups=len(groups),
+        unreadable_rows=tally["unreadable"],
+        splits=Counter(images.values()),
+        sample=list(images)[:: max(1, len(images) // SAMPLE)][:SAMPLE],
+    )
+
+
+def survey_arch(root: Path) -> Survey:
+    """Read ARCH's two caption files and list its image folders.
+
+    Args:
+        root: the folder with books_set/ and pubmed_set/.
+
+    Raises:
+        InputError: a caption file is missing or no JSON object of objects.
+    """
+    captions, images = 0, 0
+    groups: set[str] = set()
+    for archive in ARCHIVES:
+        path = root / archive / "captions.json"
+        rows = read_json(path)
+        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+            raise InputError(f"{path}: an object of objects is needed, as published; this is another file")
+        folder = root / archive / "images"
+        files = {Path(name).stem for name in os.listdir(folder)} if folder.is_dir() else set()
+        present = [row for row in rows.values() if str(row.get("uuid")) in files]
+        captions += len(rows)
+        images += len(present)
+        groups.update(f"{archive}/{row.get('figure_id', row.get('uuid'))}" for row in present)
+    return Survey(rows=captions, captions=captions, images=images, groups=len(groups))
+
+
+def _check_columns(file: str, columns: Mapping[str, str | None], found: Sequence[str]) -> None:
+    missing = [f"{role}: {name}" for role, name in columns.items() if name and name not in found]
+    if missing and found:
+        raise InputError(f"{file}: missing column(s) {missing}; found {list(found)}. Map them in the config: columns")
