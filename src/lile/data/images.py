@@ -102,10 +102,13 @@ def verify_images(paths: Sequence[str], mode: VerifyMode, workers: int = 1) -> l
 
 def examine_image(path: str, mode: VerifyMode) -> Finding:
     """Look at one image and say what was found; raises nothing but ``MemoryError``."""
-    try:
-        notes = _decode(Path(path))[1] if mode == "decode" else _read_header(Path(path))
-    except ImageError as error:
-        return "dropped", error.reason, error.detail
+    with warnings.catch_warnings(record=True) as said:  # Pillow's words on damaged tags, for a million images
+        warnings.simplefilter("always")
+        try:
+            notes = _decode(Path(path))[1] if mode == "decode" else _read_header(Path(path))
+        except ImageError as error:
+            return "dropped", error.reason, error.detail
+    notes += [("image_odd", str(warning.message)) for warning in said[:1]]
     if notes:
         return "warned", notes[0][0], "; ".join(detail for _, detail in notes)
     return "kept", "", ""
@@ -210,13 +213,14 @@ def _frame_notes(image: Image) -> list[tuple[str, str]]:
 
 
 def _upright(image: Image, notes: list[tuple[str, str]]) -> Image:
-    """Turn a loaded image as its camera noted; a note where that cannot be read."""
+    """Turn a loaded image as its camera noted; a note where that fails."""
     from PIL import ImageOps
 
     try:
         return ImageOps.exif_transpose(image)
+    # Pillow writes the tags anew once it has turned an image, and fails in many ways on tags it does not know.
     except Exception as error:
-        notes.append(("image_exif_unreadable", f"orientation unknown, taken as upright ({error})"))
+        notes.append(("image_exif_unreadable", f"taken as upright ({type(error).__name__}: {error})"))
         return image.copy()
 
 
