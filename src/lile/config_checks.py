@@ -65,17 +65,16 @@ def _encoders(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}.config: needed with weights: random; a folder whose config.json is the architecture"
         if encoder["weights"] != "random" and encoder["config"] is not None:
             yield f"{where}.config: only with weights: random; {encoder['weights']} brings its own. Leave it out"
-        if encoder["modality"] == "text" and encoder["library"] == "timm":
-            yield f"{where}.library: timm has no text encoders; use transformers"
         if encoder["convert_from"] is not None:
             yield from _converted(where, encoder)
 
 
 def _converted(where: str, encoder: Mapping[str, Any]) -> Iterator[str]:
-    if encoder["modality"] != "image" or encoder["library"] != "timm":
-        yield f"{where}.convert_from: only for an image encoder of library timm"
+    if encoder["modality"] != "image":
+        yield f"{where}.convert_from: only for an image encoder"
     if not _CONVERTED.fullmatch(encoder["weights"]):
-        yield f"{where}.weights: with convert_from, the folder to make: resources/encoders/<name>; found {encoder['weights']}"
+        made = "resources/encoders/<name>"
+        yield f"{where}.weights: found {encoder['weights']}, but with convert_from it is the folder to make: {made}"
 
 
 def _models(config: Mapping[str, Any]) -> Iterator[str]:

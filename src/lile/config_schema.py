@@ -101,7 +101,9 @@ def _wanted(error: ValidationError) -> str:
     if rule == "type":
         kinds = [limit] if isinstance(limit, str) else limit
         words = {"object": "keys with values (write {} for all defaults)", "array": "a list", "null": "null"}
-        return "needed is " + " or ".join(words.get(kind, f"a{'n' if kind[0] in 'aeiou' else ''} {kind}") for kind in kinds)
+        return "needed is " + " or ".join(
+            words.get(kind, f"a{'n' if kind[0] in 'aeiou' else ''} {kind}") for kind in kinds
+        )
     if rule == "enum":
         return "needed is one of " + ", ".join(str(item) for item in limit)
     words = {

@@ -11,7 +11,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from lile.errors import InputError
@@ -64,7 +64,7 @@ def _module(path: Path) -> _Module:
     return _parsed(path, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(path: Path, mtime_ns: int, size: int) -> _Module:
     """Parse a file once for as long as its time and size stay the same."""
     del mtime_ns, size  # part of the key only

@@ -7,6 +7,7 @@ All functions take a config that :func:`lile.config.prepare` has completed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,11 @@ def slice_for(stage: str, config: Config, **wildcards: str) -> str:
         KeyError: no such stage, or a wildcard it needs is not given.
     """
     return json.dumps(STAGES[stage](config, wildcards), sort_keys=True)
+
+
+def short_digest(text: str) -> str:
+    """Return 8 hex digits that name a slice."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:8]
 
 
 def datasets_of(config: Config, kind: str) -> list[str]:
@@ -106,20 +112,13 @@ def table_runs(config: Config, table: str) -> list[tuple[str, str, int]]:
     return [(block["dataset"], model, fold) for model in block["models"] for fold in folds_of(config, block["dataset"])]
 
 
-def batch_size_of(config: Config, encoder: str) -> int:
-    """Return how many items an encoder takes at once; not part of a slice, since it changes no result."""
-    size: int = config["encoders"][encoder]["batch_size"]
-    return size
-
-
 def _keys(block: Mapping[str, Any], *names: str) -> Slice:
     return {name: block[name] for name in names}
 
 
 def _encoder(config: Config, name: str) -> Slice:
     """An encoder's keys, less those that do not change its output."""
-    block = config["encoders"][name]
-    return {"name": name} | {key: block[key] for key in block if key not in ("batch_size", "convert_from")}
+    return {key: value for key, value in config["encoders"][name].items() if key not in ("batch_size", "convert_from")}
 
 
 def _encoders(config: Config, dataset: str) -> dict[str, Slice]:
@@ -128,10 +127,20 @@ def _encoders(config: Config, dataset: str) -> dict[str, Slice]:
 
 
 def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """All that has to do with one dataset, in the shape of a config."""
     name = wildcards["dataset"]
     dataset = config["datasets"][name]
-    encoders = {modality: config["encoders"][encoder] for modality, encoder in dataset["encoders"].items()}
-    return {"dataset": name, **dataset, "encoders": encoders}
+    tables = {key: table for key, table in config["tables"].items() if table["dataset"] == name}
+    models = sorted({model for table in tables.values() for model in table["models"]})
+    about = {
+        "seed": config["seed"],
+        "datasets": {name: dataset},
+        "encoders": _keys(config["encoders"], *dataset["encoders"].values()),
+        "models": _keys(config["models"], *models),
+        "tables": tables,
+        "tracking": config["tracking"],
+    }
+    return {"dataset": name, "config": about}
 
 
 def _download(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -167,16 +176,19 @@ def _folds(config: Config, wildcards: Mapping[str, str]) -> Slice:
     return {"dataset": name, "seed": config["seed"]} | _keys(config["datasets"][name], "folds")
 
 
-def _convert(config: Config, wildcards: Mapping[str, str]) -> Slice:
-    return {}
-
-
 def _tokens(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """What decides the tokens of a shard."""
     encoder = _encoder(config, wildcards["encoder"])
     # Pretrained weights owe nothing to the seed: another seed must not extract them again.
     seed = config["seed"] if encoder["weights"] == "random" else 0
-    shards = config["datasets"][wildcards["dataset"]]["shards"]
-    return {"encoder": encoder, "seed": seed, "shards": shards}
+    return {"encoder_name": wildcards["encoder"], "encoder": encoder, "seed": seed}
+
+
+def _tokens_job(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """The same, with what decides only how fast they are made."""
+    tokens = _tokens(config, wildcards)
+    tokens["encoder"] |= _keys(config["encoders"][wildcards["encoder"]], "batch_size")
+    return tokens
 
 
 def _run(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -192,12 +204,16 @@ def _run(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 
 def _track(config: Config, wildcards: Mapping[str, str]) -> Slice:
-    return {"dataset": wildcards["dataset"], "model": wildcards["model"], "uri": config["tracking"]["uri"]}
+    name = wildcards["dataset"]
+    folds = config["datasets"][name]["folds"]["count"]
+    return {"dataset": name, "model": wildcards["model"], "folds": folds} | _keys(config, "tracking")
 
 
 def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["table"]
-    return {"table": name} | _keys(config["tables"][name], "dataset", "models", "published")
+    dataset = config["datasets"][config["tables"][name]["dataset"]]
+    shown = {"kind": dataset["kind"], "folds": dataset["folds"]["count"]} | _keys(dataset["folds"], "by", "group_by")
+    return {"table": name} | _keys(config["tables"][name], "dataset", "models", "published") | shown
 
 
 STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
@@ -209,9 +225,8 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "read_synthetic": _read_synthetic,
     "describe": _describe,
     "make_folds": _folds,
-    "convert_weights": _convert,
-    "image_tokens": _tokens,
-    "text_tokens": _tokens,
+    "tokens": _tokens,
+    "tokens_job": _tokens_job,
     "train": _run,
     "evaluate": _run,
     "track": _track,

@@ -1,0 +1,112 @@
+# What the rules share. No rule is here, and nothing heavy is imported: every job parses this again.
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from lile import stages
+from lile.config import prepare
+from lile.errors import InputError
+from lile.fingerprint import code_of
+
+# Paths as short as they can be, so that a printed command can be read and pasted.
+checkout = Path(workflow.basedir)
+scripts = os.path.relpath(checkout / "workflow" / "scripts")
+python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+
+try:
+    config = prepare(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+# A params function that takes `threads`, too, is left out by Snakemake when it compares parameters with the last run's.
+
+
+def any_of(names):
+    """A regular expression for these names; for none of them, one that matches nothing."""
+    return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
+
+
+def script(name):
+    """A params function: how a script is run here. Not compared, so another machine plans the same jobs."""
+    return lambda wildcards, threads: f"{python} {scripts}/{name}"
+
+
+def slice_of(stage):
+    """A params function: what the stage reads of the config, as one string."""
+    return lambda wildcards: stages.slice_for(stage, config, **dict(wildcards.items()))
+
+
+def unwatched_slice_of(stage):
+    """The same, not compared with the last run's."""
+    return lambda wildcards, threads: stages.slice_for(stage, config, **dict(wildcards.items()))
+
+
+def code(name):
+    """The fingerprint of a script and of every module of ours behind it."""
+    return code_of(checkout / "workflow" / "scripts" / name, checkout)
+
+
+def check_command(wildcards, threads):
+    """A params function: the whole command of the check, not compared."""
+    cfg = shlex.quote(stages.slice_for("check", config, dataset=wildcards.dataset))
+    out, log = f"results/{wildcards.dataset}/check.txt", f"results/logs/check/{wildcards.dataset}.log"
+    return f"{python} {scripts}/check.py --config-json {cfg} --out {out} --log {log}"
+
+
+def sources(wildcards):
+    """An input function: the files that the dataset's records are read from."""
+    return stages.source_files(config, wildcards.dataset)
+
+
+def shards(wildcards):
+    """A params function: how many files the tokens of a dataset are divided into."""
+    return len(stages.shards_of(config, wildcards.dataset))
+
+
+def stores(modality):
+    """An input function: the token stores of the dataset's encoder of this modality."""
+    return lambda wildcards: stages.stores_of(config, wildcards.dataset, modality)
+
+
+def encoder_files(modality):
+    """An input function: the local weights of the dataset's encoder of this modality."""
+    return lambda wildcards: stages.encoder_files(config, config["datasets"][wildcards.dataset]["encoders"][modality])
+
+
+def fold_files(name):
+    """An input function: this file of every fold of a dataset and model."""
+    return lambda wildcards: [
+        f"results/{wildcards.dataset}/{wildcards.model}/fold-{fold}/{name}"
+        for fold in stages.folds_of(config, wildcards.dataset)
+    ]
+
+
+def run_files(name):
+    """An input function: this file of every fold of every model of a table."""
+    return lambda wildcards: [
+        f"results/{dataset}/{model}/fold-{fold}/{name}"
+        for dataset, model, fold in stages.table_runs(config, wildcards.table)
+    ]
+
+
+def receipts(wildcards):
+    """An input function: that every model of a table is in MLflow."""
+    table = config["tables"][wildcards.table]
+    return [f"results/{table['dataset']}/{model}/mlflow.json" for model in table["models"]]
+
+
+def published(wildcards):
+    """An input function: the published figures of a table, if it has any."""
+    return config["tables"][wildcards.table]["published"] or []
+
+
+def progress(wildcards):
+    """A folder that outlives a killed training: named by config and code, so that no other training resumes from it."""
+    cfg = stages.slice_for("train", config, **dict(wildcards.items()))
+    run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
+    return f"work/train/{run}/{stages.short_digest(cfg)}-{code('train_fold.py')[:8]}"

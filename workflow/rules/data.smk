@@ -1,0 +1,156 @@
+# From files to records: images.csv, captions.csv and a report of what was left out; then descriptions.
+
+
+# Before any work, until it has passed once; after that each stage checks what it reads. No change plans it again:
+# what follows takes it as `ancient`, and Snakemake (9.27) overlooks the changes of jobs behind an ancient file whose
+# own job is planned. So nothing that is compared stands here, not even the command.
+rule check:
+    output:
+        "results/{dataset}/check.txt",
+    log:
+        "results/logs/check/{dataset}.log",
+    benchmark:
+        "results/benchmarks/check/{dataset}.tsv"
+    localrule: True
+    params:
+        command=check_command,
+    shell:
+        "{params.command}"
+
+
+rule download_arch:
+    input:
+        ancient("results/{dataset}/check.txt"),
+    output:
+        zip="resources/{dataset}/{archive}.zip",
+        record="resources/{dataset}/{archive}.json",
+    log:
+        "results/logs/download_arch/{dataset}.{archive}.log",
+    benchmark:
+        "results/benchmarks/download_arch/{dataset}.{archive}.tsv"
+    wildcard_constraints:
+        dataset=any_of(stages.downloaded(config)),
+    localrule: True
+    retries: 3
+    resources:
+        downloads=1,
+    params:
+        script=script("download_arch.py"),
+        cfg=slice_of("download_arch"),
+        code=code("download_arch.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q}"
+        " --out {output.zip:q} --record {output.record:q} --log {log:q}"
+
+
+rule unpack_arch:
+    input:
+        zip="resources/{dataset}/{archive}.zip",
+        record="resources/{dataset}/{archive}.json",
+    output:
+        "resources/{dataset}/{archive}.unpacked",
+    log:
+        "results/logs/unpack_arch/{dataset}.{archive}.log",
+    benchmark:
+        "results/benchmarks/unpack_arch/{dataset}.{archive}.tsv"
+    localrule: True
+    params:
+        script=script("unpack_arch.py"),
+        cfg=slice_of("unpack_arch"),
+        code=code("unpack_arch.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --zip {input.zip:q}"
+        " --out-dir resources/{wildcards.dataset} --marker {output:q} --log {log:q}"
+
+
+rule read_arch:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        source=sources,
+    output:
+        images="results/{dataset}/data/images.csv",
+        captions="results/{dataset}/data/captions.csv",
+        report="results/{dataset}/data/report.csv",
+        summary="results/{dataset}/data/report.md",
+    log:
+        "results/logs/read_arch/{dataset}.log",
+    benchmark:
+        "results/benchmarks/read_arch/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(stages.datasets_of(config, "arch")),
+    threads: 4
+    params:
+        script=script("read_arch.py"),
+        cfg=slice_of("read_arch"),
+        code=code("read_arch.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --threads {threads}"
+        " --out-dir results/{wildcards.dataset}/data --log {log:q}"
+
+
+rule read_pairs:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        source=sources,
+    output:
+        images="results/{dataset}/data/images.csv",
+        captions="results/{dataset}/data/captions.csv",
+        report="results/{dataset}/data/report.csv",
+        summary="results/{dataset}/data/report.md",
+    log:
+        "results/logs/read_pairs/{dataset}.log",
+    benchmark:
+        "results/benchmarks/read_pairs/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(stages.datasets_of(config, "pairs")),
+    threads: 4
+    params:
+        script=script("read_pairs.py"),
+        cfg=slice_of("read_pairs"),
+        code=code("read_pairs.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --threads {threads}"
+        " --out-dir results/{wildcards.dataset}/data --log {log:q}"
+
+
+rule read_synthetic:
+    input:
+        ancient("results/{dataset}/check.txt"),
+    output:
+        images="results/{dataset}/data/images.csv",
+        captions="results/{dataset}/data/captions.csv",
+        report="results/{dataset}/data/report.csv",
+        summary="results/{dataset}/data/report.md",
+    log:
+        "results/logs/read_synthetic/{dataset}.log",
+    benchmark:
+        "results/benchmarks/read_synthetic/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(stages.datasets_of(config, "synthetic")),
+    threads: 4
+    params:
+        script=script("read_synthetic.py"),
+        cfg=slice_of("read_synthetic"),
+        code=code("read_synthetic.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --threads {threads}"
+        " --out-dir results/{wildcards.dataset}/data --log {log:q}"
+
+
+rule describe:
+    input:
+        "results/{dataset}/data/captions.csv",
+    output:
+        "results/{dataset}/data/descriptions.csv",
+    log:
+        "results/logs/describe/{dataset}.log",
+    benchmark:
+        "results/benchmarks/describe/{dataset}.tsv"
+    localrule: True
+    params:
+        script=script("describe.py"),
+        cfg=slice_of("describe"),
+        code=code("describe.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q}"
+        " --captions {input:q} --out {output:q} --log {log:q}"

@@ -1,0 +1,36 @@
+# Ranks and recalls of a fold's test images, for both protocols.
+
+
+rule evaluate_fold:
+    input:
+        encoder_files("image"),
+        encoder_files("text"),
+        weights="results/{dataset}/{model}/fold-{fold}/model.safetensors",
+        run="results/{dataset}/{model}/fold-{fold}/run.json",
+        images_store=stores("image"),
+        texts_store=stores("text"),
+        images="results/{dataset}/data/images.csv",
+        descriptions="results/{dataset}/data/descriptions.csv",
+        folds="results/{dataset}/data/folds.csv",
+    output:
+        metrics="results/{dataset}/{model}/fold-{fold}/metrics.json",
+        ranks="results/{dataset}/{model}/fold-{fold}/ranks.npz",
+    log:
+        "results/logs/evaluate_fold/{dataset}.{model}.{fold}.log",
+    benchmark:
+        "results/benchmarks/evaluate_fold/{dataset}.{model}.{fold}.tsv"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        script=script("evaluate_fold.py"),
+        cfg=slice_of("evaluate"),
+        code=code("evaluate_fold.py"),
+        folder="results/{dataset}/{model}/fold-{fold}",
+    shell:
+        "{params.script} --config-json {params.cfg:q}"
+        " --images-store {input.images_store:q} --texts-store {input.texts_store:q}"
+        " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
+        " --run-dir {params.folder:q} --out-dir {params.folder:q} --log {log:q}"

@@ -1,0 +1,83 @@
+# Tokens at the depth where training begins, in HDF5 token stores: one file per shard.
+# The size of a batch changes no token: it is in `cfg`, which a job gets, and not in `watched`, which is compared.
+
+
+rule convert_weights:
+    input:
+        lambda wildcards: stages.converted_weights(config)[wildcards.folder],
+    output:
+        config="resources/encoders/{folder}/config.json",
+        weights="resources/encoders/{folder}/model.safetensors",
+    log:
+        "results/logs/convert_weights/{folder}.log",
+    benchmark:
+        "results/benchmarks/convert_weights/{folder}.tsv"
+    wildcard_constraints:
+        folder=any_of(stages.converted_weights(config)),
+    localrule: True
+    params:
+        script=script("convert_weights.py"),
+        code=code("convert_weights.py"),
+    shell:
+        "{params.script} --source {input:q}"
+        " --out resources/encoders/{wildcards.folder} --log {log:q}"
+
+
+rule image_tokens:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        encoder_files("image"),
+        images="results/{dataset}/data/images.csv",
+    output:
+        "results/{dataset}/features/{encoder}/shard-{shard}.h5",
+    log:
+        "results/logs/image_tokens/{dataset}.{encoder}.{shard}.log",
+    benchmark:
+        "results/benchmarks/image_tokens/{dataset}.{encoder}.{shard}.tsv"
+    wildcard_constraints:
+        encoder=any_of(stages.encoders_of(config, "image")),
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        script=script("image_tokens.py"),
+        cfg=unwatched_slice_of("tokens_job"),
+        watched=slice_of("tokens"),
+        shards=shards,
+        code=code("image_tokens.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --images {input.images:q}"
+        " --shard {wildcards.shard} --shards {params.shards} --threads {threads} --code {params.code}"
+        " --out {output:q} --log {log:q}"
+
+
+rule text_tokens:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        encoder_files("text"),
+        descriptions="results/{dataset}/data/descriptions.csv",
+    output:
+        "results/{dataset}/features/{encoder}/shard-{shard}.h5",
+    log:
+        "results/logs/text_tokens/{dataset}.{encoder}.{shard}.log",
+    benchmark:
+        "results/benchmarks/text_tokens/{dataset}.{encoder}.{shard}.tsv"
+    wildcard_constraints:
+        encoder=any_of(stages.encoders_of(config, "text")),
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        script=script("text_tokens.py"),
+        cfg=unwatched_slice_of("tokens_job"),
+        watched=slice_of("tokens"),
+        shards=shards,
+        code=code("text_tokens.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --descriptions {input.descriptions:q}"
+        " --shard {wildcards.shard} --shards {params.shards} --threads {threads} --code {params.code}"
+        " --out {output:q} --log {log:q}"

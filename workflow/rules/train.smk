@@ -1,0 +1,37 @@
+# One job per fold, resumable. No `retries:` here: under SLURM it would multiply with the command line's.
+
+
+rule train_fold:
+    input:
+        encoder_files("image"),
+        encoder_files("text"),
+        images_store=stores("image"),
+        texts_store=stores("text"),
+        images="results/{dataset}/data/images.csv",
+        descriptions="results/{dataset}/data/descriptions.csv",
+        folds="results/{dataset}/data/folds.csv",
+    output:
+        weights="results/{dataset}/{model}/fold-{fold}/model.safetensors",
+        history="results/{dataset}/{model}/fold-{fold}/history.jsonl",
+        run="results/{dataset}/{model}/fold-{fold}/run.json",
+    log:
+        "results/logs/train_fold/{dataset}.{model}.{fold}.log",
+    benchmark:
+        "results/benchmarks/train_fold/{dataset}.{model}.{fold}.tsv"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=lambda wildcards, attempt: 480 * attempt,
+    params:
+        script=script("train_fold.py"),
+        cfg=slice_of("train"),
+        code=code("train_fold.py"),
+        # Snakemake deletes outputs when it starts a job again; checkpoints therefore live outside of them.
+        progress=progress,
+    shell:
+        "{params.script} --config-json {params.cfg:q}"
+        " --images-store {input.images_store:q} --texts-store {input.texts_store:q}"
+        " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
+        " --progress {params.progress:q} --code {params.code}"
+        " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --log {log:q}"
