@@ -39,7 +39,7 @@ class FoldRecord:
     fold: str
     key: str
     recipe: str
-    """Names the config and code that made the run: folds of one parent share it."""
+    """Names config, encoders, seed and code of the run, but not its fold: the folds of one parent share it."""
     started_ms: int
     ended_ms: int
     config: dict[str, Any]
@@ -76,7 +76,7 @@ def read_fold(folder: Path, dataset: str, model: str) -> FoldRecord:
         model=model,
         fold=fold,
         key=digest_of([dataset, model, fold, digests]),
-        recipe=digest_of([run.get("config_digest") or run["config"], run.get("code")]),
+        recipe=digest_of([run["config"], *(run.get(name) for name in ("encoders", "seed", "code"))]),
         started_ms=milliseconds(run["started_unix"]),
         ended_ms=milliseconds(run["ended_unix"]),
         config=run["config"],
