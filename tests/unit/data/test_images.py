@@ -203,6 +203,18 @@ def test_processes_give_the_same_findings_in_order(tmp_path):
     assert [status for status, _, _ in verify_images(paths[:3], "header")] == ["kept", "dropped", "dropped"]
 
 
+class Killer(str):
+    """A path that ends the process which receives it, as a crash in a decoder would."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_dying_process_is_told_in_one_line():
+    with pytest.raises(InputError, match=r"a process died.*fewer threads"):
+        verify_images([Killer("a.png")] * 300, "header", 2)
+
+
 def test_unknown_mode():
     with pytest.raises(InputError, match="decode, header"):
         verify_images([], "fully")
