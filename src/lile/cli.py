@@ -48,7 +48,7 @@ def version() -> None:
     """Print the versions of LILE and of the packages that shape a result."""
     from rich.console import Console
 
-    from lile.tracking.provenance import versions
+    from lile.provenance import versions
 
     console = Console(highlight=False)
     for name, found in versions().items():

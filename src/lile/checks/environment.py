@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lile.checks.findings import Check, failed, passed, warned
-from lile.tracking.provenance import git_state, usable_cpus
+from lile.provenance import git_state, usable_cpus
 
 FOLDERS = ("results", "resources", "work")
 COMPILERS = ("c++", "g++", "clang++")

@@ -85,7 +85,8 @@ def test_the_parent_has_mean_and_deviation_and_the_config(results, make_folds, c
     assert parent.data.metrics["test/own/i2t/R1/mean"] == 11.0
     assert parent.data.metrics["test/own/i2t/R1/std"] == statistics.stdev([10.0, 11.0, 12.0])
     assert parent.info.end_time > parent.info.start_time
-    assert "seed" not in parent.data.params, "the folds' seeds differ: the parent has none"
+    assert parent.data.params["seed"] == "0"
+    assert "best_epoch" not in parent.data.params, "the folds' best epochs differ: the parent has none"
     assert parent.data.params["folds"] == "3"
     files = [path for path in (results / "mlflow" / "artifacts").rglob("*") if path.is_file()]
     assert sorted(path.name for path in files) == sorted(
@@ -118,11 +119,19 @@ def test_another_config_is_another_parent_and_the_old_one_stays(results, make_fo
     first = track("demo", "lile", folders, None, results)
     for folder in folders:
         run = json.loads((folder / "run.json").read_text())
-        (folder / "run.json").write_text(json.dumps({**run, "config_digest": "other"}))
+        (folder / "run.json").write_text(json.dumps({**run, "config": {"maps": 8}}))
     second = track("demo", "lile", folders, None, results)
     assert second["added"] == 2
     assert second["parent_run_id"] != first["parent_run_id"]
     assert len(live_runs(client, second)) == 6
+
+
+def test_fewer_folds_of_the_same_recipe_are_the_same_family(results, make_folds, client):
+    folders = make_folds(3, epochs=2)
+    track("demo", "lile", folders, None, results)
+    receipt = track("demo", "lile", folders[:2], None, results)
+    assert (receipt["added"], receipt["existing"]) == (0, 2)
+    assert len(live_runs(client, receipt)) == 3
 
 
 @pytest.mark.parametrize("changed_meanwhile", [False, True])
