@@ -5,6 +5,7 @@ Shapes: images.csv one row per image, captions.csv one per whole caption, report
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from lile.files import write_csv, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 IMAGE_COLUMNS = ("image_id", "path", "group", "split")
 CAPTION_COLUMNS = ("caption_id", "image_id", "group", "text")
@@ -101,6 +104,11 @@ def write_records(records: Records, folder: Path) -> None:
     write_csv(folder / "captions.csv", records.captions)
     write_csv(folder / "report.csv", records.report)
     write_text(folder / "report.md", report_text(records))
+    counts = Counter(records.report["status"])
+    log.info(
+        "kept %d images with %d captions; %d items dropped, %d warned of: see %s",
+        *(len(records.images), len(records.captions), counts["dropped"], counts["warned"], folder / "report.md"),
+    )
 
 
 def check_records(records: Records) -> None:
