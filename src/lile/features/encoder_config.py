@@ -30,6 +30,7 @@ class EncoderConfig:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
+        """Refuse values that no encoder can have."""
         if LIBRARIES.get(self.modality) != self.library:
             raise InputError(
                 f"encoders: modality {self.modality!r} with library {self.library!r}; "

@@ -168,10 +168,11 @@ def _hub_files(repo: str) -> list[str]:
 
 
 def _what_to_fetch(repo: str, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [""])[0][:160]
+    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"[:120]
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        reason = "HF_HUB_OFFLINE is set"
     return (
-        f"no weights for {repo!r}: no folder of that name, not in {LOCAL_ENCODERS}/ nor in the Hugging Face cache, and "
-        f"the hub cannot be asked ({type(error).__name__}: {reason}). Download config.json, model.safetensors and, for a "
-        f"text encoder, its tokenizer files of the hub repository {repo} into "
-        f"{LOCAL_ENCODERS / repo.replace('/', '--')}/"
+        f"no weights for {repo!r}: no such folder, not in {LOCAL_ENCODERS}/ or the Hugging Face cache, and not from "
+        f"the hub ({reason}). Download config.json, model.safetensors and, for text, the tokenizer files of the hub "
+        f"repository {repo} into {LOCAL_ENCODERS / repo.replace('/', '--')}/"
     )

@@ -1,0 +1,189 @@
+"""Text encoders of transformers, cut in two: a frozen stem whose tokens are stored, and the top that is trained.
+
+Both halves are the published model itself with part of its layers taken out, so masks and attention are its own.
+
+Shapes: B texts, L tokens of the longest, H width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lile.errors import InputError
+from lile.features.encoder_config import EncoderConfig
+from lile.features.parts import Frozen, PassThrough, same_tokens
+from lile.features.transformers_model import build_transformers
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoder:
+    """A text encoder in two halves; ``top(stem(ids, keep), keep)`` is the whole.
+
+    Attributes:
+        width: H.
+        stem: token ids ``[B, L]`` and keep ``[B, L]`` to tokens ``[B, L, H]``; frozen, always in evaluation mode.
+        top: tokens ``[B, L, H]`` and keep ``[B, L]`` to tokens ``[B, L, H]``; trainable, with the model's own dropout.
+            At positions not kept the output means nothing.
+        max_tokens: longer texts are cut to this, markers included.
+    """
+
+    width: int
+    stem: nn.Module
+    top: nn.Module
+    max_tokens: int
+    tokenizer: Any = field(repr=False)
+    facts: dict[str, Any] = field(repr=False)
+
+    def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], int]:
+        """Return each text's token ids with begin and end markers, and how many texts were cut to ``max_tokens``."""
+        if not texts:
+            return [], 0
+        found = self.tokenizer(
+            list(texts), truncation=True, max_length=self.max_tokens, padding=False, return_attention_mask=False
+        )
+        return found["input_ids"], sum(bool(encoding.overflowing) for encoding in found.encodings)
+
+    def pad(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Put ragged token ids into int64 ``[B, L]`` with keep bool ``[B, L]``; padding comes last."""
+        longest = max((len(row) for row in ids), default=0)
+        ids_BL = torch.full((len(ids), longest), self.tokenizer.pad_token_id)
+        keep_BL = torch.zeros((len(ids), longest), dtype=torch.bool)
+        for place, row in enumerate(ids):
+            ids_BL[place, : len(row)] = torch.as_tensor(row)
+            keep_BL[place, : len(row)] = True
+        return ids_BL, keep_BL
+
+    def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, int]:
+        """Return token ids ``[B, L]``, keep ``[B, L]`` and the number of texts that were cut to ``max_tokens``."""
+        ids, truncated = self.encode(texts)
+        return *self.pad(ids), truncated
+
+    def about(self) -> dict[str, Any]:
+        """Return what made the tokens: weights, cut and transform, as JSON-able values."""
+        return copy.deepcopy(self.facts)
+
+
+def load_text_encoder(cfg: dict[str, Any], seed: int) -> TextEncoder:
+    """Load the encoder that a config block names.
+
+    Args:
+        cfg: a block of ``encoders`` with modality text.
+        seed: the run's seed; only random weights depend on it. The global random state is left alone.
+
+    Raises:
+        InputError: the block or the weights are wrong, or the model cannot be cut where asked.
+    """
+    config = EncoderConfig.from_dict(cfg, "text")
+    model, tokenizer, origin = build_transformers(config, seed)
+    _check(model, tokenizer, config)
+    ids_BL, keep_BL = _probe(tokenizer, config.max_tokens)
+    with torch.inference_mode():
+        whole = model(input_ids=ids_BL, attention_mask=keep_BL.long()).last_hidden_state
+    stem, top, depth = _cut(model, config)
+    try:
+        with torch.inference_mode():
+            same = same_tokens(top.eval()(stem(ids_BL, keep_BL), keep_BL)[keep_BL], whole[keep_BL])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise _not_cuttable(model, config) from error
+    if not same:
+        raise _not_cuttable(model, config)
+    transform = {"max_tokens": config.max_tokens, "tokenizer": origin.pop("tokenizer")}
+    facts = {"library": "transformers", "weights": config.weights, **origin, "depth": depth, "transform": transform}
+    return TextEncoder(
+        width=whole.shape[-1],
+        stem=stem,
+        top=top.train(),
+        max_tokens=config.max_tokens,
+        tokenizer=tokenizer,
+        facts={**facts, "trainable_blocks": config.trainable_blocks},
+    )
+
+
+class _Stem(nn.Module):
+    """Embeddings and first layers: the model with its last layers taken out."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids_BL: Tensor, keep_BL: Tensor) -> Tensor:
+        return self.model(input_ids=ids_BL, attention_mask=keep_BL.long()).last_hidden_state
+
+
+class _Top(nn.Module):
+    """Last layers: the model with its embeddings and first layers taken out."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens_BLH: Tensor, keep_BL: Tensor) -> Tensor:
+        return self.model(inputs_embeds=tokens_BLH, attention_mask=keep_BL.long()).last_hidden_state
+
+
+class _NoEmbeddings(nn.Module):
+    """Stands where the top's embeddings were: its input is embedded already."""
+
+    def forward(self, inputs_embeds: Tensor, **_: Any) -> Tensor:
+        return inputs_embeds
+
+
+def _cut(model: Any, config: EncoderConfig) -> tuple[nn.Module, nn.Module, int]:
+    """Return stem, top and the number of frozen layers. Takes ``model`` apart."""
+    layers = model.encoder.layer
+    if config.trainable_blocks > len(layers):
+        raise InputError(
+            f"encoders: {config.weights}: trainable_blocks is {config.trainable_blocks}, "
+            f"but it has only {len(layers)} layers"
+        )
+    depth = len(layers) - config.trainable_blocks
+    if config.trainable_blocks == 0:
+        return Frozen(_Stem(model)), PassThrough(), depth
+    embeddings = model.embeddings
+    model.encoder.layer, model.embeddings = nn.ModuleList(), _NoEmbeddings()
+    upper = copy.deepcopy(model)  # nothing but the shell is copied: layers and embeddings are out
+    upper.encoder.layer = layers[depth:]
+    model.encoder.layer, model.embeddings = layers[:depth], embeddings
+    return Frozen(_Stem(model)), _Top(upper), depth
+
+
+def _probe(tokenizer: Any, max_tokens: int) -> tuple[Tensor, Tensor]:
+    """Two short rows of token ids, the second one padded."""
+    words = tokenizer("a probe of the cut", truncation=True, max_length=max_tokens)["input_ids"]
+    ids_BL = torch.tensor([words, words])
+    keep_BL = torch.ones_like(ids_BL, dtype=torch.bool)
+    ids_BL[1, 2:], keep_BL[1, 2:] = tokenizer.pad_token_id, False
+    return ids_BL, keep_BL
+
+
+def _check(model: Any, tokenizer: Any, config: EncoderConfig) -> None:
+    """Refuse other kinds of models, more tokens than there are positions, and a tokenizer of another model."""
+    layers = getattr(getattr(model, "encoder", None), "layer", None)
+    if not (isinstance(layers, nn.ModuleList) and hasattr(model, "embeddings")):
+        raise _not_cuttable(model, config)
+    # RoBERTa counts positions from behind the padding id: 514 positions are 512 tokens.
+    behind = getattr(getattr(model, "embeddings", None), "padding_idx", None)
+    most = model.config.max_position_embeddings - (0 if behind is None else behind + 1)
+    if config.max_tokens > most:
+        raise InputError(
+            f"encoders: {config.weights}: max_tokens is {config.max_tokens}, the model has {most} positions"
+        )
+    if len(tokenizer) > model.config.vocab_size:
+        raise InputError(
+            f"encoders: {config.weights}: its tokenizer has {len(tokenizer)} tokens, but the model knows "
+            f"{model.config.vocab_size}. Check that tokenizer files and config.json belong together"
+        )
+
+
+def _not_cuttable(model: Any, config: EncoderConfig) -> InputError:
+    return InputError(
+        f"encoders: {config.weights}: a {type(model).__name__} cannot be cut between its layers; encoders of the BERT "
+        f"and RoBERTa kind can (embeddings, then a list of layers). Name another text encoder"
+    )

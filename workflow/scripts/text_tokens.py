@@ -1,0 +1,35 @@
+"""Store the tokens of one shard of distinct texts, made by the frozen part of a text encoder."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import torch
+
+from lile.data.records import read_descriptions
+from lile.features.extract import extract_text_tokens
+from lile.features.text_encoder import load_text_encoder
+from lile.script import run_script
+
+
+def main(args: Namespace) -> None:
+    torch.set_num_threads(args.threads)
+    config = json.loads(args.config_json)
+    encoder = load_text_encoder(config["encoder"], config["seed"])
+    facts = {"name": config["encoder_name"], "batch_size": config["encoder"].get("batch_size", 32), "code": args.code}
+    shares = {"shard": args.shard, "shards": args.shards}
+    extract_text_tokens(read_descriptions(args.descriptions), encoder, args.out, **shares, **facts)
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--config-json", required=True, help="an object with encoder, encoder_name and seed")
+    parser.add_argument("--descriptions", type=Path, required=True, help="descriptions.csv")
+    parser.add_argument("--shard", type=int, default=0)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True, help="the shard's file")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--code", help="fingerprint of the code, kept with the tokens")
+    run_script(parser, main)
