@@ -13,7 +13,7 @@ from lile.reporting.published import read_published
 from lile.reporting.rows import fold_rows, summary_rows
 from lile.reporting.runs import fold_paths, read_models
 from lile.reporting.spec import TableSpec
-from lile.tracking.provenance import git_state, versions
+from lile.provenance import git_state, versions
 
 
 def write_table(config: Mapping[str, Any], results: Path, out_dir: Path, command: Sequence[str]) -> str:
