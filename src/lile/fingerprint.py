@@ -38,6 +38,12 @@ def code_of(entry: Path, root: Path) -> str:
     Raises:
         InputError: a file is missing or is not Python.
     """
+    named = sorted(f"{_name_of(path, root)} {digest}" for path, digest in files_behind(entry, root).items())
+    return hashlib.sha256("\n".join(named).encode("utf-8")).hexdigest()[:16]
+
+
+def files_behind(entry: Path, root: Path) -> dict[Path, str]:
+    """Return the files that :func:`code_of` looks at, each with the digest of its code. Same arguments and errors."""
     search = (root / "src", entry.parent)
     seen: dict[Path, str] = {}
     waiting = [entry]
@@ -48,8 +54,7 @@ def code_of(entry: Path, root: Path) -> str:
         module = _module(path)
         seen[path] = module.digest
         waiting += [found for level, name in module.imports for found in _files_of(level, name, path, search)]
-    named = sorted(f"{_name_of(path, root)} {digest}" for path, digest in seen.items())
-    return hashlib.sha256("\n".join(named).encode("utf-8")).hexdigest()[:16]
+    return seen
 
 
 def _name_of(path: Path, root: Path) -> str:

@@ -164,7 +164,7 @@ def _read_pairs(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 def _read_synthetic(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["dataset"]
-    return {"dataset": name, "seed": config["seed"]} | _keys(config["datasets"][name], "items", "size_px", "verify")
+    return {"dataset": name, "seed": config["seed"]} | _keys(config["datasets"][name], "items", "size_px")
 
 
 def _describe(config: Config, wildcards: Mapping[str, str]) -> Slice:

@@ -1,4 +1,4 @@
-# What the rules share. No rule is here, and nothing heavy is imported: every job parses this again.
+# What all of the workflow shares. Nothing heavy is imported here, for every job parses this again.
 import os
 import re
 import shlex
@@ -43,7 +43,9 @@ def slice_of(stage):
 
 def unwatched_slice_of(stage):
     """The same, not compared with the last run's."""
-    return lambda wildcards, threads: stages.slice_for(stage, config, **dict(wildcards.items()))
+    return lambda wildcards, threads: stages.slice_for(
+        stage, config, **dict(wildcards.items())
+    )
 
 
 def code(name):
@@ -54,7 +56,10 @@ def code(name):
 def check_command(wildcards, threads):
     """A params function: the whole command of the check, not compared."""
     cfg = shlex.quote(stages.slice_for("check", config, dataset=wildcards.dataset))
-    out, log = f"results/{wildcards.dataset}/check.txt", f"results/logs/check/{wildcards.dataset}.log"
+    out, log = (
+        f"results/{wildcards.dataset}/check.txt",
+        f"results/logs/check/{wildcards.dataset}.log",
+    )
     return f"{python} {scripts}/check.py --config-json {cfg} --out {out} --log {log}"
 
 
@@ -75,7 +80,9 @@ def stores(modality):
 
 def encoder_files(modality):
     """An input function: the local weights of the dataset's encoder of this modality."""
-    return lambda wildcards: stages.encoder_files(config, config["datasets"][wildcards.dataset]["encoders"][modality])
+    return lambda wildcards: stages.encoder_files(
+        config, config["datasets"][wildcards.dataset]["encoders"][modality]
+    )
 
 
 def fold_files(name):
@@ -97,7 +104,9 @@ def run_files(name):
 def receipts(wildcards):
     """An input function: that every model of a table is in MLflow."""
     table = config["tables"][wildcards.table]
-    return [f"results/{table['dataset']}/{model}/mlflow.json" for model in table["models"]]
+    return [
+        f"results/{table['dataset']}/{model}/mlflow.json" for model in table["models"]
+    ]
 
 
 def published(wildcards):

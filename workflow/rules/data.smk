@@ -30,8 +30,8 @@ rule download_arch:
         "results/benchmarks/download_arch/{dataset}.{archive}.tsv"
     wildcard_constraints:
         dataset=any_of(stages.downloaded(config)),
-    localrule: True
     retries: 3
+    localrule: True
     resources:
         downloads=1,
     params:

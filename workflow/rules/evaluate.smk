@@ -28,9 +28,9 @@ rule evaluate_fold:
         script=script("evaluate_fold.py"),
         cfg=slice_of("evaluate"),
         code=code("evaluate_fold.py"),
-        folder="results/{dataset}/{model}/fold-{fold}",
     shell:
         "{params.script} --config-json {params.cfg:q}"
         " --images-store {input.images_store:q} --texts-store {input.texts_store:q}"
         " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
-        " --run-dir {params.folder:q} --out-dir {params.folder:q} --log {log:q}"
+        " --run-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold}"
+        " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --log {log:q}"

@@ -1,0 +1,208 @@
+"""The config: overlays, variables, defaults, and errors that name the key and the way out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lile.config import BASE, ROOT, load, prepare, read_schema
+from lile.errors import InputError
+from lile.models.config import ModelConfig
+
+TRIALS = sorted((ROOT / "config" / "trial").glob("*.yaml"))
+
+
+@pytest.fixture
+def small() -> dict[str, Any]:
+    return yaml.safe_load(
+        """
+        datasets:
+          own: {kind: pairs, file: own.csv, encoders: {image: see, text: read}}
+          drawn: {kind: synthetic, encoders: {image: see, text: read}}
+        encoders:
+          see: {modality: image, weights: some/hub-id}
+          read: {modality: text, weights: random, config: some/folder}
+        models: {first: {}}
+        tables: {shown: {dataset: own, models: [first]}}
+        """
+    )
+
+
+def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    *above, last = path.split(".")
+    block = config
+    for key in above:
+        block = block.setdefault(key, {})
+    block[last] = value
+    return config
+
+
+def test_shipped_configs_are_valid_alone_and_together():
+    assert len(TRIALS) == 3
+    assert set(load([])["tables"]) == {"demo", "arch"}
+    for path in TRIALS[:2]:
+        assert path.stem in load([path])["tables"]
+    joined = load(TRIALS)
+    assert joined["datasets"]["flickr8k"]["limit"] == 150, "short.yaml lies over the trials"
+    assert joined["models"]["lile_trial_scaled"]["matching"]["reduce"] == "mean"
+
+
+def test_defaults_are_filled_at_every_level_and_agree_with_the_model(small):
+    config = prepare(small)
+    model = config["models"]["first"]
+    assert ModelConfig.from_dict(model) == ModelConfig()
+    assert model == asdict(ModelConfig()), "the schema's defaults are the model's own"
+    assert config["datasets"]["drawn"]["items"] == 800
+    assert "items" not in config["datasets"]["own"], "a key of another kind is not filled in"
+    assert config["datasets"]["own"]["folds"] == {
+        "by": "cross_validation", "count": 5, "group_by": "group", "validation": 0.1,
+    }  # fmt: skip
+    assert config["encoders"]["see"]["image_size_px"] == 224
+    assert "max_tokens" not in config["encoders"]["see"]
+    assert config["seed"] == 0
+    assert config["tracking"] == {"uri": None}
+
+
+def test_prepare_leaves_its_input_alone_and_is_its_own_fixed_point(small):
+    before = yaml.safe_dump(small)
+    config = prepare(small)
+    assert yaml.safe_dump(small) == before
+    assert prepare(config) == config
+
+
+def test_load_lays_files_over_each_other_deeply(tmp_path, small):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(yaml.safe_dump(small))
+    second.write_text("models: {first: {maps: 4}}\ntables: {shown: {models: [first]}}\n")
+    config = load([first, second], base=None)
+    assert config["models"]["first"]["maps"] == 4
+    assert config["models"]["first"]["width"] == 1024
+    assert config["tables"]["shown"]["dataset"] == "own"
+
+
+def test_variables_are_expanded(monkeypatch, small):
+    monkeypatch.setenv("LILE_HERE", "/somewhere")
+    monkeypatch.delenv("LILE_GONE", raising=False)
+    changed(small, "datasets.own.file", "${LILE_HERE}/a/${LILE_GONE:-b}.csv")
+    assert prepare(small)["datasets"]["own"]["file"] == "/somewhere/a/b.csv"
+    changed(small, "datasets.own.file", "${LILE_GONE}/x")
+    with pytest.raises(InputError, match=r"datasets\.own\.file: .*LILE_GONE is not set"):
+        prepare(small)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("sed", 1, ["sed: unknown key", "did you mean seed?"]),
+        ("models.first.training.epoch", 3, ["models.first.training.epoch", "did you mean epochs?"]),
+        ("models.first.training.learning_rate", "1e-4", ["learning_rate: found '1e-4'", "write 1.0e-4"]),
+        ("models.first.loss.margin", "2E3", ["write 2.0e+3"]),
+        ("models.first.loss", None, ["models.first.loss: found nothing", "write {}"]),
+        ("models.first.preset", "papr", ["models.first.preset", "Did you mean paper?"]),
+        ("models.first.training.precision", 32, ['in quotes: "32"']),
+        ("models.first.preset", "scaled", ["matching.reduce: found sum", "preset scaled means mean"]),
+        ("models.data", {}, ["the name 'data' is taken"]),
+        ("datasets.tables", {"kind": "synthetic"}, ["the name 'tables' is taken"]),
+        ("datasets.mlflow", {"kind": "synthetic"}, ["the name 'mlflow' is taken"]),
+        ("models.Bad-Name", {}, ["'Bad-Name' must match"]),
+        ("datasets.own.items", 5, ["datasets.own.items", "belongs to a dataset of kind synthetic"]),
+        ("datasets.own.kind", "csv", ["datasets.own.kind: found 'csv'", "synthetic, arch, pairs"]),
+        ("datasets.own.encoders", {"image": "see"}, ["datasets.own.encoders: text is missing"]),
+        ("datasets.own.encoders.image", "sea", ["sea is not among encoders", "did you mean see?"]),
+        ("datasets.own.encoders.image", "read", ["read does not read images", "encoders that do: see"]),
+        ("datasets.own.folds", {"by": "split"}, ["columns.split is null"]),
+        ("datasets.drawn.folds", {"by": "split"}, ["kind synthetic has none"]),
+        ("datasets.own.folds", {"count": 1}, ["cross_validation needs at least 2"]),
+        ("encoders.see.config", "x", ["encoders.see.config: only with weights: random"]),
+        ("encoders.read.config", None, ["encoders.read.config: needed with weights: random"]),
+        ("encoders.see.convert_from", "a.npz", ["found some/hub-id", "resources/encoders/<name>"]),
+        ("encoders.see.max_tokens", 5, ["encoders.see.max_tokens", "encoder of kind text"]),
+        ("encoders.see.trainable_blocks", -1, ["the least is 0"]),
+        ("tables.shown.dataset", "owns", ["owns is not among datasets", "did you mean own?"]),
+        ("tables.shown.models", ["second"], ["second is not among models"]),
+        ("tables.shown.models", [], ["at least 1 entry"]),
+        (
+            "datasets.a",
+            {"kind": "arch", "root": "/x", "encoders": {"image": "see", "text": "read"}},
+            ["download: false"],
+        ),
+        ("seed", True, ["seed: found True", "needed is an integer"]),
+        ("models", [], ["models: found []", "keys with values"]),
+    ],
+)
+def test_mistakes_are_named_with_their_place_and_the_way_out(small, path, value, words):
+    with pytest.raises(InputError) as raised:
+        prepare(changed(small, path, value))
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_all_mistakes_are_listed_at_once(small):
+    changed(small, "sed", 1)
+    changed(small, "models.first.map", 1)
+    with pytest.raises(InputError, match="in 2 places"):
+        prepare(small)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [", "not valid YAML"), ("- a\n", "holds a list"), ("sed: 1\n", "unknown key"), (None, "cannot be read")],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, text, words):
+    path = tmp_path / "my.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=words) as raised:
+        load([path])
+    assert "my.yaml" in str(raised.value)
+
+
+def test_shipped_paths_are_found_from_another_folder(tmp_path, monkeypatch):
+    here = load([])["tables"]["arch"]["published"]
+    monkeypatch.chdir(tmp_path)
+    there = load([], base=BASE)["tables"]["arch"]["published"]
+    assert not Path(there).is_absolute()
+    assert (tmp_path / there).resolve() == (ROOT / "config/published/arch.csv").resolve()
+    assert here in ("config/published/arch.csv", os.path.relpath(ROOT / "config/published/arch.csv", Path.cwd()))
+
+
+def blocks(node: Any, where: str = "") -> Any:
+    if isinstance(node, dict):
+        if "properties" in node and "if" not in where:
+            yield where, node
+        for key, below in node.items():
+            yield from blocks(below, f"{where}/{key}")
+    elif isinstance(node, list):
+        for index, below in enumerate(node):
+            yield from blocks(below, f"{where}/{index}")
+
+
+def test_the_schema_is_closed_and_described_at_every_level():
+    seen = 0
+    for where, block in blocks(read_schema()):
+        shared = where.endswith(("_common", "/datasets/additionalProperties", "/encoders/additionalProperties"))
+        assert shared or block.get("additionalProperties") is False, where
+        for name, entry in block["properties"].items():
+            assert entry.get("description"), f"{where}/{name}"
+            seen += 1
+    assert seen > 60
+
+
+def test_the_readme_lists_the_schemas_keys():
+    command = [sys.executable, str(ROOT / ".ci" / "config_keys.py")]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert table in (ROOT / "config" / "README.md").read_text(encoding="utf-8"), "run .ci/config_keys.py --write"
+
+
+def test_reading_the_config_imports_nothing_heavy():
+    script = "import sys, lile.config, lile.stages, lile.fingerprint; lile.config.load([]); print(*sys.modules)"
+    command = [sys.executable, "-c", script]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
+    assert not loaded & {"torch", "numpy", "pandas", "timm", "transformers", "mlflow"}
