@@ -58,7 +58,8 @@ def redacted(uri: str) -> str:
 def settings() -> Iterator[None]:
     """Set MLflow's environment for the block: no telemetry, few retries; what was there before comes back."""
     wanted = {name: value for name, value in _GENTLE.items() if name not in os.environ}
-    wanted["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # The printed addresses would show a password that the address holds.
+    wanted |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
