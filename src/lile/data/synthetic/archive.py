@@ -82,19 +82,21 @@ def items(seed: int, count: int, size_px: int, name: str = "demo") -> Iterator[I
         name: of the dataset; begins every id.
 
     Raises:
-        InputError: ``count`` or ``size_px`` cannot be used; at once, not at the first item.
+        InputError: an argument cannot be used; at once, not at the first item.
     """
-    check_count(count)
-    check_size(size_px)
+    check_archive(seed, count, size_px)
     return _items_between(0, count, seed, size_px, name)
 
 
-def check_count(count: int) -> None:
-    """Raise ``InputError`` unless an archive can have ``count`` items."""
+def check_archive(seed: int, count: int, size_px: int) -> None:
+    """Raise ``InputError`` unless there can be such an archive."""
+    if seed < 0:
+        raise InputError(f"synthetic dataset: seed is {seed}; give 0 or more (the demo's tokenizer was made from -1)")
     if isinstance(count, bool) or not isinstance(count, int) or not LEAST_ITEMS <= count <= MOST_ITEMS:
         raise InputError(
             f"synthetic dataset: items is {count!r}; give a whole number from {LEAST_ITEMS} to {MOST_ITEMS:,}"
         )
+    check_size(size_px)
 
 
 def write_archive(
@@ -117,13 +119,12 @@ def write_archive(
         Records with ``path`` below ``images_dir`` as it was given, empty splits and an empty report.
 
     Raises:
-        InputError: ``count`` or ``size_px`` cannot be used, ``images_dir`` holds something else, or a process died.
+        InputError: an argument cannot be used, ``images_dir`` holds something else, or a process died.
         OSError: an image cannot be written; no half image is left.
     """
     from tqdm import tqdm
 
-    check_count(count)
-    check_size(size_px)
+    check_archive(seed, count, size_px)
     _prepare(images_dir, {"seed": seed, "size_px": size_px, "code": _code_digest()})
     work = partial(_draw_piece, images_dir=images_dir, seed=seed, count=count, size_px=size_px, name=name)
     rows: list[Row] = []

@@ -99,7 +99,7 @@ FEATURES: dict[str, tuple[str, str]] = {
     ),
     "spacing=sparse": (
         "[widely spaced|scattered|few] {structure}",
-        "The {structure} are [widely separated|sparse|widely spaced][ by [abundant|ample] stroma|]",
+        "The {structure} are [sparse|widely [separated|spaced][ by [abundant|ample] stroma|]]",
     ),
     "spacing=crowded": (
         "[crowded|closely packed|back-to-back] {structure}",
@@ -263,4 +263,4 @@ STAIN = {
     "H&E": "[H&E|H and E|hematoxylin and eosin|hematoxylin-eosin|H&E stain]",
     "IHC": "[IHC|immunoperoxidase|{marker}|immunohistochemistry|{marker} immunostain]",
 }
-TIMES = "[x{times}|{times}x|original magnification x{times}|original magnification, x{times}]"
+TIMES = "[{x_times}|{times_x}|original magnification {x_times}|original magnification, {x_times}]"

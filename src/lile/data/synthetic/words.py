@@ -56,11 +56,11 @@ def caption_of(scene: Scene, rng: np.random.Generator, others: Sequence[Scene] =
     title, used = _title(words, rng)
     said = [key for key in words.features if key != used]
     rng.shuffle(said)
-    beside = int(rng.choice(3, p=[0.45, 0.4, 0.15]))
+    beside = int(rng.choice(3, p=[0.35, 0.45, 0.2]))
     follow = [_vary(phrases.FEATURES[key][1], rng, **words.slots) for key in said[beside:]]
     if scene.marker and rng.random() < 0.7:
         follow.insert(0, _immuno_sentence(words, rng))
-    wanted = int(rng.choice(MOST_SENTENCES - 1, p=[0.14, 0.26, 0.27, 0.2, 0.13]))
+    wanted = int(rng.choice(MOST_SENTENCES - 1, p=[0.08, 0.2, 0.28, 0.26, 0.18]))
     sentences = [title + _besides(words, said[:beside], title, rng), *follow[:wanted]]
     return _close(sentences, _source(words, rng), rng)
 
@@ -97,13 +97,15 @@ def _keys(scene: Scene) -> list[str]:
 def _words_of(scene: Scene, others: Sequence[Scene], rng: np.random.Generator) -> Words:
     scenes = [scene, *others]
     places, sides = {each.seen_place for each in scenes}, {each.edge for each in scenes}
+    levels = sorted({each.magnification for each in scenes})
     place = scene.seen_place if len(places) == 1 and rng.random() < 0.65 else ""
     slots = {
         "structure": phrases.STRUCTURE.get(scene.pattern, "cells"),
         "cells": phrases.CELLS if scene.pattern in CELLULAR else "cells",
         "place": phrases.PLACE[place],
         "side": phrases.PLACE[scene.edge if len(sides) == 1 else ""],
-        "times": " and x".join(str(level) for level in sorted({each.magnification for each in scenes})),
+        "x_times": " and ".join(f"x{level}" for level in levels),
+        "times_x": " and ".join(f"{level}x" for level in levels),
     }
     if scene.marker:
         intensity = phrases.INTENSITY[scene.intensity]
