@@ -49,8 +49,8 @@ BEFORE_NUMBERS = _words(
 """Words that a sentence may end with, but not before a number."""
 
 BEFORE_LOWER = BEFORE_NUMBERS | _words(
-    "etc h&e h.e h.&e i.v i.m p.o s.c resp jr sr inc co corp ltd univ dept sp spp var subsp cm mm um µm nm ml kg mg",
-    "hr hrs min wk wks yr yrs mo mos dx hx tx rx hpf lpf abd ax sag cor rt lt ant post inf sup lat bilat abbr temp conc dil",
+    "etc h&e h.e h.&e i.v i.m p.o s.c resp jr sr inc co corp ltd univ dept sp spp subsp cm mm um µm nm ml kg mg hr",
+    "hrs min wk wks yr yrs mo mos dx hx tx rx hpf lpf abd ax sag cor rt lt ant post inf sup lat bilat abbr temp conc",
 )
 """Words that a sentence may end with, but not before a small letter (unless it is a panel's)."""
 
