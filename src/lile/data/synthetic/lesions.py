@@ -67,6 +67,9 @@ def _lymphocytes(canvas: Canvas) -> None:
     else:
         share = 0.16 * np.clip(canvas.tissue.stroma + 0.35, 0, 1)
     share = share * canvas.solid
+    if scene.lymphocytes == "dense":  # what was there gives way: no stain of its cytoplasm hides the infiltrate
+        canvas.planes[D] *= 1 - 0.85 * share
+        canvas.solid = canvas.solid * (1 - 0.85 * share)
     points = scatter(view, 7.2, share)
     cells = nuclei(view, points, 5.6, 0.05, 1.05, None, 1.5, 1.0)
     paint(canvas.planes[H], view, cells)
