@@ -44,7 +44,7 @@ class ShardIndex:
 
 
 def open_shard(path: Path) -> h5py.File:
-    """Open ``path`` for reading, without HDF5's chunk cache (rows are read once, in large pieces) or file locks.
+    """Open ``path`` for reading, without HDF5's chunk cache: rows are read once, in large pieces.
 
     Raises:
         InputError: the file is missing, cut off or no HDF5 file.
@@ -54,8 +54,7 @@ def open_shard(path: Path) -> h5py.File:
     if not path.is_file():
         raise InputError(f"{path}: no such token store. Run the features rule that makes it")
     try:
-        # A finished store is never written again, and locks fail on some network file systems.
-        return h5py.File(path, "r", rdcc_nbytes=0, locking=False)
+        return h5py.File(path, "r", rdcc_nbytes=0)
     except OSError as error:
         raise InputError(f"{path}: cut off or no HDF5 file ({error}). {_MEND}") from error
 

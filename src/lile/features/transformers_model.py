@@ -15,6 +15,9 @@ from lile.features.weights import TOKENIZER_FILES, random_digest, resolve_weight
 from lile.files import digest_of, sha256_of
 from lile.seeds import seed_for
 
+_VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("sentencepiece.bpe.model",))
+_THE_FILES = "tokenizer.json, or vocab.json and merges.txt, or vocab.txt, of the same model"
+
 
 def build_transformers(config: EncoderConfig, seed: int) -> tuple[Any, Any, dict[str, Any]]:
     """Build the model and the tokenizer that ``config`` names.
@@ -64,7 +67,7 @@ def _pretrained_model(folder: Path) -> Any:
 
     try:
         model, found = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except Exception as error:  # transformers, torch and safetensors each raise kinds of their own
         raise InputError(f"{folder}: the model cannot be loaded from it: {_one_line(error)}") from error
     # transformers fills what a file lacks with random numbers; only the pooler, which we do not use, may be lacking.
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
@@ -79,12 +82,14 @@ def _pretrained_model(folder: Path) -> Any:
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    # Without these files transformers makes a tokenizer that knows no words, and says nothing.
+    if not any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES):
+        raise InputError(f"{folder}: no tokenizer: it needs {_THE_FILES}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare exceptions on a damaged file
         raise InputError(
-            f"{folder}: no tokenizer can be loaded from it ({_one_line(error)}). It needs tokenizer.json, or "
-            f"vocab.json and merges.txt, or vocab.txt, of the same model"
+            f"{folder}: no tokenizer can be loaded from it ({_one_line(error)}); it needs {_THE_FILES}"
         ) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise InputError(f"{folder}: its tokenizer has no padding token or no fast form; provide tokenizer.json")

@@ -53,7 +53,9 @@ def slow_read(items: list[tuple[str, np.ndarray]], rows: list[int]) -> tuple[np.
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    shards=st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=4).filter(lambda s: any(map(len, s))),
+    shards=st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=4).filter(
+        lambda s: any(map(len, s))
+    ),
     gap=st.sampled_from([2, 30, 1 << 16]),
     span=st.sampled_from([12, 100, 1 << 26]),
     data=st.data(),
@@ -201,7 +203,7 @@ def test_asking_for_what_is_not_there(tmp_path):
     path = tmp_path / "s.h5"
     write_store(path, items_of([1, 2]), ABOUT)
     store = TokenStore([path])
-    with pytest.raises(InputError, match="'nobody'.*2 of 3"):
+    with pytest.raises(InputError, match=r"'nobody'.*2 of 3"):
         store.rows_of(["item 0", "nobody", "none"])
     with pytest.raises(IndexError):
         store.read(np.array([2]))
