@@ -1,0 +1,84 @@
+"""Every shipped config and table can be planned, and a table asks for all it stands on and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+STAGES = {
+    "check", "describe", "make_folds", "image_tokens", "text_tokens", "train_fold", "evaluate_fold", "track", "table",
+}  # fmt: skip
+TRIALS = {"medpix": "config/trial/medpix.yaml", "flickr8k": "config/trial/flickr8k.yaml"}
+RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"
+
+
+def of(dataset: str, *more: str) -> set[str]:
+    return {f"{rule} {dataset}" for rule in STAGES | set(more)}
+
+
+def test_the_demo_is_what_is_made_when_nothing_is_asked_for(project):
+    assert project.plan([]) == of("demo", "read_synthetic")
+
+
+def test_arch_stands_on_its_download_and_on_no_other_dataset(project):
+    assert project.plan(["results/tables/arch.csv"]) == of("arch", "download_arch", "unpack_arch", "read_arch")
+
+
+def test_arch_from_a_folder_that_is_there_downloads_nothing(project, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("datasets: {arch: {download: false, root: /somewhere/arch}}\n")
+    planned = project.plan(["results/tables/arch.csv"], "--configfile", str(overlay))
+    assert planned == of("arch", "read_arch")
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("name", sorted(TRIALS))
+def test_trials(project, name, short, tmp_path):
+    weights = tmp_path / "weights" / "mobilenet_v1_0.75_224.npz"
+    weights.parent.mkdir()
+    weights.write_bytes(b"")
+    files = [*TRIALS.values(), "config/trial/short.yaml"] if short else [TRIALS[name]]
+    planned = project.plan(
+        [f"results/tables/{name}.csv"], "--configfile", *files, env={"LILE_TEST_DATA": str(tmp_path)}
+    )
+    assert planned == of(name, "read_pairs") | {"convert_weights mobilenet_v1_075"}
+
+
+def test_a_job_per_fold_model_and_shard(project, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("datasets: {arch: {shards: 3, folds: {count: 4}}}\n")
+    jobs = [rule for rule, _ in project.jobs(["results/tables/arch.csv"], "--configfile", str(overlay))]
+    assert jobs.count("train_fold") == jobs.count("evaluate_fold") == 2 * 4
+    assert jobs.count("image_tokens") == jobs.count("text_tokens") == 3
+    assert jobs.count("track") == 2
+
+
+def test_work_in_another_folder(project, tmp_path):
+    assert project.plan([], "--directory", str(tmp_path)) == of("demo", "read_synthetic")
+    snakefile = str(project.root / "Snakefile")
+    assert project.plan([], "--snakefile", snakefile, cwd=tmp_path) == of("demo", "read_synthetic")
+
+
+def test_a_wrong_config_ends_in_one_message(project):
+    status, said = project.snakemake("--dry-run", "--config", "sed=1")
+    assert status == 1
+    assert "sed: unknown key; did you mean seed?" in said
+    assert "Traceback" not in said
+
+
+def rules() -> dict[str, str]:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.smk")))
+    return {block.split(":", 1)[0]: block for block in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]}
+
+
+@pytest.mark.parametrize("name", sorted(rules()))
+def test_every_rule_is_logged_timed_and_watched(name):
+    block = rules()[name]
+    assert "\n    log:" in block
+    assert "\n    benchmark:" in block
+    assert "localrule: True" in block or "retries:" not in block, "under SLURM retries in a rule multiply"
+    if name != "check":
+        assert f'code=code("{name}.py")' in block
+        assert name == "convert_weights" or "slice_of(" in block
