@@ -150,6 +150,8 @@ def _cut(model: Any, config: EncoderConfig) -> tuple[nn.Module, nn.Module, int |
 
     model.reset_classifier(0)
     is_vit, trainable = isinstance(model, VisionTransformer), config.trainable_blocks
+    if not is_vit:
+        model.to(memory_format=torch.channels_last)  # depthwise convolutions take half the time on a CPU
     if trainable == 0:
         return Frozen(_TokenGrid(model)), PassThrough(), len(model.blocks) if is_vit else None
     if not is_vit:
