@@ -52,7 +52,7 @@ def test_it_is_stable_and_short(root):
 
 
 def test_comments_docstrings_and_layout_change_nothing(root):
-    text = '"""Another."""\n# why\nfrom ..base import (\n    ONE,\n)\n\ndef read():\n    """Other."""\n    return (ONE)  # x\n'
+    text = '"""Other."""\n# why\nfrom ..base import (\n    ONE,\n)\n\ndef read():\n    return (ONE)  # x\n'
     assert not changes(root, "run.py", "src/pkg/data/arch.py", text)
     only_docs = FILES["src/pkg/base.py"] + '"""What ONE is."""\n'
     assert not changes(root, "run.py", "src/pkg/base.py", only_docs), "a string below a constant documents it"

@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from lile.data.limit import first_images
 from lile.data.pairs import read_pairs
 from lile.data.records import write_records
 from lile.script import run_script
@@ -13,7 +14,8 @@ from lile.script import run_script
 
 def main(args: Namespace) -> None:
     cfg = json.loads(args.config_json)
-    write_records(read_pairs(cfg, cfg["verify"], args.threads), args.out_dir)
+    records = read_pairs(cfg, cfg["verify"], args.threads)
+    write_records(first_images(records, cfg.get("limit")), args.out_dir)
 
 
 if __name__ == "__main__":
