@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,13 +13,16 @@ from lile.errors import InputError
 from lile.files import replacing
 
 
-def write_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
-    """Write tensors as safetensors with a text record ``about``, atomically."""
+def write_weights(path: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors as safetensors with a JSON-able record ``about`` under the metadata key ``lile``, atomically.
+
+    The same tensors and record give the same bytes: one key, because safetensors writes several in no fixed order.
+    """
     from safetensors.torch import save_file
 
     with replacing(path) as part:
         tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-        save_file(tensors, part, {"format": "lile-model/1", **about})
+        save_file(tensors, part, {"lile": json.dumps({"format": "lile-model/1", **about}, sort_keys=True)})
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

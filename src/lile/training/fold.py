@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -50,7 +49,7 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
         state = _trainer(config, inputs, store).run()
         load_weights(inputs.model, store.best_weights(state.best_epoch))
         record = _record(config, files, inputs, state, code)
-        about = {name: json.dumps(record[name]) for name in ("dataset", "model", "fold", "config", "encoders")}
+        about = {name: record[name] for name in ("dataset", "model", "fold", "config", "encoders")}
         write_weights(out / "model.safetensors", inputs.model.state_dict(), about)
         write_history(out / "history.jsonl", state.history)
         write_json(out / "run.json", record)
