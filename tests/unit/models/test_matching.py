@@ -99,7 +99,7 @@ def test_any_shape_and_value(images, texts, maps, width, steps, scale, spoil, se
     elif spoil == "all_zero":
         w[-1] = 0
     elif spoil == "identical":
-        v[:] = v[0, 0]
+        v[:] = v[0, 0].clone()
     fast = matcher.scores(v, w)
     assert torch.isfinite(fast).all()
     torch.testing.assert_close(fast, scores_direct(matcher, v, w), rtol=0, atol=1e-7)
