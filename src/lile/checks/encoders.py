@@ -67,12 +67,13 @@ def _converted(title: str, folder: Path, source: Path) -> Check:
 
 
 def _pretrained(title: str, weights: str, modality: str) -> Check:
-    from lile.features.weights import TOKENIZER_FILES, weights_available
+    from lile.features.weights import has_tokenizer, local_weights, weights_available
 
     available, message = weights_available(weights)
     if not available:
         return failed(title, message, "")
-    folder = Path(weights)
-    if modality == "text" and folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    # A hub id is a local folder too once it was fetched, or put under resources/encoders/: what that lacks, stays away.
+    folder = local_weights(weights)
+    if modality == "text" and folder is not None and not has_tokenizer(folder):
         return failed(title, f"no tokenizer in {folder}", "add tokenizer.json (or the model's vocabulary files)")
     return passed(title, message)

@@ -11,11 +11,10 @@ from typing import Any
 from lile.errors import InputError
 from lile.features.encoder_config import RANDOM, EncoderConfig
 from lile.features.parts import own_randomness
-from lile.features.weights import TOKENIZER_FILES, random_digest, resolve_weights, weights_digest
+from lile.features.weights import TOKENIZER_FILES, has_tokenizer, random_digest, resolve_weights, weights_digest
 from lile.files import digest_of, sha256_of
 from lile.seeds import seed_for
 
-_VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("sentencepiece.bpe.model",))
 _THE_FILES = "tokenizer.json, or vocab.json and merges.txt, or vocab.txt, of the same model"
 
 
@@ -83,7 +82,7 @@ def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     # Without these files transformers makes a tokenizer that knows no words, and says nothing.
-    if not any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES):
+    if not has_tokenizer(folder):
         raise InputError(f"{folder}: no tokenizer: it needs {_THE_FILES}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

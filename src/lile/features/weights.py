@@ -23,6 +23,9 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt",
     "added_tokens.json", "sentencepiece.bpe.model",
 )  # fmt: skip
+VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("sentencepiece.bpe.model",))
+"""The files of which a tokenizer needs all of one kind."""
+
 _PACKAGE = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -36,8 +39,29 @@ def resolve_weights(spec: str) -> Path:
     Raises:
         InputError: there are none; says in one line which files to fetch and where to put them.
     """
-    found = _local(spec)
+    found = local_weights(spec)
     return found if found is not None else _download(spec)
+
+
+def local_weights(spec: str) -> Path | None:
+    """Return the folder of ``spec`` on this machine; ``None`` where only the hub can have it.
+
+    Raises:
+        InputError: ``spec`` names a folder or package that is not there, or not whole.
+    """
+    if spec.startswith(_PACKAGE):
+        return _in_package(spec)
+    if Path(spec).is_dir():
+        folder = Path(spec)
+    elif not _HUB_ID.fullmatch(spec):
+        raise InputError(f"{spec}: no such folder of weights. Name a folder with config.json and model.safetensors")
+    else:
+        named = (LOCAL_ENCODERS / spec.replace("/", "--"), LOCAL_ENCODERS / spec.rsplit("/", maxsplit=1)[-1])
+        folder = next((path for path in named if path.is_dir()), Path())
+        if folder == Path():
+            return _in_cache(spec)
+    weight_files(folder)
+    return folder
 
 
 def weights_available(spec: str) -> tuple[bool, str]:
@@ -49,7 +73,7 @@ def weights_available(spec: str) -> tuple[bool, str]:
     if spec == RANDOM:
         return True, "random weights, made from the config"
     try:
-        found = _local(spec)
+        found = local_weights(spec)
         if found is not None:
             return True, f"weights in {found}"
         files = _hub_files(spec)
@@ -70,9 +94,14 @@ def weight_files(folder: Path) -> list[Path]:
     if missing:
         raise InputError(
             f"{folder}: {' and '.join(missing)} missing; expected the hub's own layout, config.json and "
-            f"model.safetensors; found {sorted(names)[:8]}"
+            f"model.safetensors (or pytorch_model.bin); found {sorted(names)[:8]}"
         )
     return [folder / name for name in chosen]
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether ``folder`` holds the vocabulary of a tokenizer, of any kind that transformers reads."""
+    return any(all((folder / name).is_file() for name in names) for names in VOCABULARIES)
 
 
 def weights_digest(folder: Path) -> str:
@@ -99,23 +128,6 @@ def _chosen_weights(names: Iterable[str]) -> list[str]:
         if chosen:
             return chosen
     return []
-
-
-def _local(spec: str) -> Path | None:
-    """The folder of ``spec`` on this machine; None where only the hub can have it."""
-    if spec.startswith(_PACKAGE):
-        return _in_package(spec)
-    if Path(spec).is_dir():
-        folder = Path(spec)
-    elif not _HUB_ID.fullmatch(spec):
-        raise InputError(f"{spec}: no such folder of weights. Name a folder with config.json and model.safetensors")
-    else:
-        named = (LOCAL_ENCODERS / spec.replace("/", "--"), LOCAL_ENCODERS / spec.rsplit("/", maxsplit=1)[-1])
-        folder = next((path for path in named if path.is_dir()), Path())
-        if folder == Path():
-            return _in_cache(spec)
-    weight_files(folder)
-    return folder
 
 
 def _in_package(spec: str) -> Path:
@@ -173,6 +185,6 @@ def _what_to_fetch(repo: str, error: Exception) -> str:
         reason = "HF_HUB_OFFLINE is set"
     return (
         f"no weights for {repo!r}: no such folder, not in {LOCAL_ENCODERS}/ or the Hugging Face cache, and not from "
-        f"the hub ({reason}). Download config.json, model.safetensors and, for text, the tokenizer files of the hub "
-        f"repository {repo} into {LOCAL_ENCODERS / repo.replace('/', '--')}/"
+        f"the hub ({reason}). Download config.json, model.safetensors (or pytorch_model.bin) and, for text, the "
+        f"tokenizer files of the hub repository {repo} into {LOCAL_ENCODERS / repo.replace('/', '--')}/"
     )

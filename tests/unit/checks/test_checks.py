@@ -209,7 +209,22 @@ class TestEncoders:
         found = check_encoder("mine", block, "text", root)
         assert found.status == "FAIL"
         assert "no tokenizer" in found.found
+        (root / "mine" / "tokenizer_config.json").write_text("{}")  # no vocabulary: not enough
+        assert check_encoder("mine", block, "text", root).status == "FAIL"
         (root / "mine" / "tokenizer.json").write_text("{}")
+        assert check_encoder("mine", block, "text", root).status == "PASS"
+
+    @pytest.mark.parametrize("name", ["me--roberta", "roberta"])
+    def test_a_hub_id_whose_folder_lacks_the_tokenizer(self, root, name):
+        folder = root / "resources" / "encoders" / name
+        folder.mkdir(parents=True)
+        for file in ("config.json", "pytorch_model.bin", "vocab.json"):
+            (folder / file).write_text("{}")
+        block = {"modality": "text", "library": "transformers", "weights": "me/roberta"}
+        found = check_encoder("mine", block, "text", root)
+        assert found.status == "FAIL"
+        assert f"no tokenizer in resources/encoders/{name}" in found.found
+        (folder / "merges.txt").write_text("")
         assert check_encoder("mine", block, "text", root).status == "PASS"
 
 

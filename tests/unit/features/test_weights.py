@@ -85,7 +85,8 @@ def test_offline_says_in_one_line_what_to_fetch_and_where_to_put_it(nowhere):
         resolve_weights("allenai/biomed_roberta_base")
     message = str(caught.value)
     assert "\n" not in message
-    for word in ("config.json", "model.safetensors", "tokenizer files", "repository allenai/biomed_roberta_base"):
+    weights = "model.safetensors (or pytorch_model.bin)"
+    for word in ("config.json", weights, "tokenizer files", "repository allenai/biomed_roberta_base"):
         assert word in message
     assert message.endswith("into resources/encoders/allenai--biomed_roberta_base/")
     assert "HF_HUB_OFFLINE is set" in message
