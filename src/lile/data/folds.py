@@ -69,7 +69,7 @@ def _check(images: pd.DataFrame, by: str, count: int, group_by: str, validation:
     if count < least:
         raise InputError(f"folds.count: {count} is too few for folds.by: {by}; write {least} or more")
     if not 0 < validation < 1:
-        raise InputError(f"folds.validation: {validation} must lie between 0 and 1; the paper's setting would be 0.1")
+        raise InputError(f"folds.validation: {validation} must lie between 0 and 1; 0.1 keeps a tenth of train")
     missing = {"image_id", "group", "split"} - set(images.columns)
     if missing:
         raise InputError(f"images: missing column(s) {sorted(missing)}; found {list(images.columns)}")

@@ -127,7 +127,7 @@ def test_straddling_groups_are_told_and_kept(caplog):
         (images_of([1] * 9), CROSS | {"group_by": "figure"}, ["folds.group_by", "figure"]),
         (images_of([1] * 9), CROSS | {"count": 1}, ["folds.count", "1", "2 or more"]),
         (images_of([1] * 9), SPLIT | {"count": 0}, ["folds.count", "1 or more"]),
-        (images_of([1] * 9), CROSS | {"validation": 0.0}, ["folds.validation", "0.0"]),
+        (images_of([1] * 9), CROSS | {"validation": 0.0}, ["folds.validation", "0.0", "0.1 keeps a tenth"]),
         (images_of([1] * 9), CROSS | {"validation": 1.0}, ["folds.validation", "1.0"]),
         (images_of([9] * 4), CROSS, ["5 folds", "found 4", "group_by: image"]),
         (images_of([9] * 2), CROSS | {"count": 2}, ["at least 3", "found 2"]),
