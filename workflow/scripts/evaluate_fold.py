@@ -16,7 +16,8 @@ def work(args: Namespace) -> None:
     files = FoldFiles(args.images_store, args.texts_store, args.images, args.descriptions, args.folds)
     metrics = evaluate_fold(args.config_json, files, args.run_dir / "model.safetensors", args.out_dir)
     for name, protocol in metrics["protocols"].items():
-        logging.info("%s protocol: R@sum %.1f (chance %.1f)", name, protocol["Rsum"], protocol["chance_Rsum"])
+        figures = (protocol[key] for key in ("Rsum", "chance_Rsum", "ceiling_Rsum"))
+        logging.info("%s protocol: R@sum %.1f (chance %.1f, ceiling %.1f)", name, *figures)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,13 @@ import numpy as np
 import pandas as pd
 
 from lile.errors import InputError
+from lile.evaluation.ceiling import best_ranks
 from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS, ByProtocol, fold_ranks, relevance_of, relevant_counts
-from lile.evaluation.recalls import metrics_of, recall_sum
+from lile.evaluation.recalls import figures_of, metrics_of, recall_sum
 from lile.files import replacing
+
+BOUNDS = ("chance", "ceiling")
+"""What stands beside the figures of a direction, with the same keys: a random list's level, and the best possible."""
 
 
 def fold_metrics(
@@ -36,7 +40,8 @@ def fold_metrics(
 
     Returns:
         The content of ``metrics.json``: ``fold, images, texts, unique_texts, groups, protocols``, where a protocol is
-        ``{"i2t": figures, "t2i": figures, "Rsum": .., "chance_Rsum": ..}`` (figures: ``recalls.metrics_of``); and the
+        ``{"i2t": figures, "t2i": figures, "Rsum": .., "chance_Rsum": .., "ceiling_Rsum": ..}`` (figures:
+        ``recalls.metrics_of``, and beside ``chance`` the ``ceiling``: see :mod:`lile.evaluation.ceiling`); and the
         arrays of ``ranks.npz``: 0-based ranks ``own_i2t``, ``own_t2i``, ``group_i2t``, ``group_t2i`` with their
         queries' ``image_ids`` and ``description_ids``.
 
@@ -45,13 +50,14 @@ def fold_metrics(
     """
     groups = _groups_in_order(image_ids, images)
     ranks = fold_ranks(scores_NU, image_ids, text_ids, groups, descriptions)
-    counts = relevant_counts(relevance_of(image_ids, text_ids, groups, descriptions))
+    relevance = relevance_of(image_ids, text_ids, groups, descriptions)
+    counts, best = relevant_counts(relevance), best_ranks(relevance)
     content: dict[str, Any] = {
         "images": len(image_ids),
         "texts": len(descriptions),
         "unique_texts": int(descriptions["text_id"].nunique()),
         "groups": len(set(groups)),
-        "protocols": {name: _protocol(ranks[name], counts[name]) for name in PROTOCOLS},
+        "protocols": {name: _protocol(ranks[name], counts[name], best[name]) for name in PROTOCOLS},
     }
     if fold is not None:
         content["fold"] = fold
@@ -59,9 +65,12 @@ def fold_metrics(
 
 
 def flat_metrics(protocol: Mapping[str, Any]) -> dict[str, float]:
-    """Return one protocol's figures under flat names: ``i2t/R1`` ... ``t2i/MeanR`` and ``Rsum``, without chance."""
+    """Return one protocol's figures under flat names: ``i2t/R1`` ... ``t2i/MeanR`` and ``Rsum``, without ``BOUNDS``."""
     flat = {
-        f"{way}/{name}": float(value) for way in DIRECTIONS for name, value in protocol[way].items() if name != "chance"
+        f"{way}/{name}": float(value)
+        for way in DIRECTIONS
+        for name, value in protocol[way].items()
+        if name not in BOUNDS
     }
     return {**flat, "Rsum": float(protocol["Rsum"])}
 
@@ -72,12 +81,15 @@ def write_ranks(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(handle, **dict[str, Any](arrays))
 
 
-def _protocol(ranks: dict[str, np.ndarray], counts: dict[str, np.ndarray]) -> dict[str, Any]:
+def _protocol(
+    ranks: dict[str, np.ndarray], counts: dict[str, np.ndarray], best: dict[str, np.ndarray]
+) -> dict[str, Any]:
     """Return both directions' figures; the gallery of one direction is the queries of the other."""
     i2t = metrics_of(ranks["i2t"], counts["i2t"], gallery=len(ranks["t2i"]))
     t2i = metrics_of(ranks["t2i"], counts["t2i"], gallery=len(ranks["i2t"]))
-    chance = recall_sum(i2t["chance"], t2i["chance"])
-    return {"i2t": i2t, "t2i": t2i, "Rsum": recall_sum(i2t, t2i), "chance_Rsum": chance}
+    i2t["ceiling"], t2i["ceiling"] = figures_of(best["i2t"]), figures_of(best["t2i"])
+    sums = {f"{bound}_Rsum": recall_sum(i2t[bound], t2i[bound]) for bound in BOUNDS}
+    return {"i2t": i2t, "t2i": t2i, "Rsum": recall_sum(i2t, t2i), **sums}
 
 
 def _groups_in_order(image_ids: Sequence[str], images: pd.DataFrame) -> list[str]:

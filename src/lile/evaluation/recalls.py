@@ -35,11 +35,13 @@ def metrics_of(ranks_Q: np.ndarray, relevant_Q: np.ndarray, gallery: int) -> dic
     """
     if len(ranks_Q) != len(relevant_Q):
         raise ValueError(f"{len(ranks_Q)} ranks, but {len(relevant_Q)} counts of relevant items")
-    figures: dict[str, Any] = {f"R{depth}": 100.0 * float(np.mean(ranks_Q < depth)) for depth in DEPTHS}
-    figures["MedR"] = float(np.median(ranks_Q)) + 1.0
-    figures["MeanR"] = float(np.mean(ranks_Q)) + 1.0
-    figures["chance"] = chance_of(relevant_Q, gallery)
-    return figures
+    return {**figures_of(ranks_Q), "chance": chance_of(relevant_Q, gallery)}
+
+
+def figures_of(ranks_Q: np.ndarray) -> dict[str, float]:
+    """Return ``R1``, ``R5``, ``R10`` in percent and ``MedR``, ``MeanR`` 1-based of 0-based ranks [Q], Q >= 1."""
+    figures = {f"R{depth}": 100.0 * float(np.mean(ranks_Q < depth)) for depth in DEPTHS}
+    return {**figures, "MedR": float(np.median(ranks_Q)) + 1.0, "MeanR": float(np.mean(ranks_Q)) + 1.0}
 
 
 def chance_of(relevant_Q: np.ndarray, gallery: int) -> dict[str, float]:
