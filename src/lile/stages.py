@@ -159,7 +159,8 @@ def _read_arch(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 def _read_pairs(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["dataset"]
-    return {"dataset": name} | _keys(config["datasets"][name], "file", "root", "columns", "limit", "verify")
+    read = ("file", "root", "columns", "limit", "drop_captions", "verify")
+    return {"dataset": name} | _keys(config["datasets"][name], *read)
 
 
 def _read_synthetic(config: Config, wildcards: Mapping[str, str]) -> Slice:

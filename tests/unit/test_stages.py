@@ -59,6 +59,7 @@ def put(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("medpix", "datasets.medpix.file", "x.csv", {"read_pairs"}),
         ("medpix", "datasets.medpix.columns.id", "image", {"read_pairs"}),
         ("medpix", "datasets.medpix.limit", 9, {"read_pairs"}),
+        ("medpix", "datasets.medpix.drop_captions", ["x"], {"read_pairs"}),
         ("arch", "datasets.arch.archives.books_set.sha256", "0" * 64, {"download_arch"}),
         ("arch", "datasets.arch.archives.pubmed_set.sha256", "0" * 64, set()),
         ("arch", "datasets.arch.verify", "header", {"read_arch"}),

@@ -6,7 +6,6 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from lile.data.limit import first_images
 from lile.data.pairs import read_pairs
 from lile.data.records import write_records
 from lile.script import run_script
@@ -14,8 +13,7 @@ from lile.script import run_script
 
 def main(args: Namespace) -> None:
     cfg = json.loads(args.config_json)
-    records = read_pairs(cfg, cfg["verify"], args.threads)
-    write_records(first_images(records, cfg.get("limit")), args.out_dir)
+    write_records(read_pairs(cfg, cfg["verify"], args.threads), args.out_dir)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lile.data.captions import MAX_CHARACTERS, MAX_WORDS, CleanCaption, clean_caption
@@ -46,7 +46,7 @@ class _Tables(NamedTuple):
 
 def assemble(
     sources: Sequence[SourceCaption], lost: Sequence[ReportRow], verify: VerifyMode, workers: int, where: str,
-    same_text_same_group: bool = True,
+    same_text_same_group: bool = True, excluded: Collection[str] = (),
 ) -> Records:  # fmt: skip
     """Clean captions, look at images, find groups, and keep what is whole.
 
@@ -62,6 +62,7 @@ def assemble(
         workers: processes for that.
         where: names the source in messages.
         same_text_same_group: whether the same caption makes the same group.
+        excluded: cleaned texts that are no captions, though they stand in their place.
 
     Returns:
         Records in the source's order.
@@ -74,7 +75,7 @@ def assemble(
     firsts: dict[str, SourceCaption] = {}
     for source in sources:
         firsts.setdefault(source.image_id, source)
-    captions = list(_numbered(sources))
+    captions = list(_numbered(sources, excluded))
     findings = verify_images([first.path for first in firsts.values()], verify, workers)
     tables = _Tables(captions, _groups_of(captions, same_text_same_group), dict(zip(firsts, findings, strict=True)))
     usable = {image_id for image_id, finding in tables.findings.items() if finding[0] != "dropped"}
@@ -89,11 +90,16 @@ def assemble(
     return Records(images, texts, _frame([*report, *_leaks(images)], REPORT_COLUMNS))
 
 
-def _numbered(sources: Sequence[SourceCaption]) -> Iterator[tuple[SourceCaption, str, CleanCaption]]:
+def _numbered(
+    sources: Sequence[SourceCaption], excluded: Collection[str]
+) -> Iterator[tuple[SourceCaption, str, CleanCaption]]:
     """Clean every caption and give it an id: its image's id and its number among that image's captions."""
     numbers: Counter[str] = Counter()
     for source in sources:
-        yield source, f"{source.image_id}#{numbers[source.image_id]}", clean_caption(source.text)
+        clean = clean_caption(source.text)
+        if clean.text in excluded:
+            clean = CleanCaption("", "caption_excluded", "")
+        yield source, f"{source.image_id}#{numbers[source.image_id]}", clean
         numbers[source.image_id] += 1
 
 

@@ -1,30 +1,29 @@
-"""The first so many images of each split: a quick look at a large dataset."""
+"""The first so many images of each split: a quick look at a large dataset, without opening the rest."""
 
 from __future__ import annotations
 
-from lile.data.records import REPORT_COLUMNS, Records, ReportRow
+from collections import Counter
 
-REASON = "over_limit"
+from lile.data.records import OVER_LIMIT, ReportRow
 
 
-def first_images(records: Records, limit: int | None) -> Records:
-    """Keep the first ``limit`` images of each split, in the records' order, with their captions.
+class FirstImages:
+    """Counts a file's images in their order, and says which of them are among the first of their split."""
 
-    Args:
-        records: a dataset.
-        limit: at least 1; ``None`` keeps everything. Without splits it counts over all images.
+    def __init__(self, limit: int | None) -> None:
+        """Take ``limit`` images of each split, images without one being a split too; ``None`` takes all."""
+        self._limit = limit
+        self._sizes: Counter[str] = Counter()
 
-    Returns:
-        The smaller dataset; its report lists each image that was left out, as dropped for ``over_limit``.
-    """
-    import pandas as pd
+    def takes(self, split: str) -> bool:
+        """Count one more image of ``split``; return whether it is among the first."""
+        self._sizes[split] += 1
+        return self._limit is None or self._sizes[split] <= self._limit
 
-    if limit is None:
-        return records
-    images = records.images
-    kept = images.groupby("split", sort=False).cumcount() < limit
-    captions = records.captions[records.captions["image_id"].isin(images.loc[kept, "image_id"])]
-    detail = f"not among the first {limit} of its split (config: limit)"
-    rows = [ReportRow("", image_id, "", "dropped", REASON, detail) for image_id in images.loc[~kept, "image_id"]]
-    report = pd.concat([records.report, pd.DataFrame(rows, columns=list(REPORT_COLUMNS))], ignore_index=True)
-    return Records(images[kept].reset_index(drop=True), captions.reset_index(drop=True), report)
+    def report(self) -> list[ReportRow]:
+        """Return one line for each split of which images were left out: there may be a million of them."""
+        return [
+            ReportRow("", "", "", "warned", OVER_LIMIT, f"{split or 'no split'}: the first {self._limit} of {size}")
+            for split, size in self._sizes.items()
+            if self._limit is not None and size > self._limit
+        ]

@@ -9,6 +9,7 @@ Decisions where a table may be read in two ways:
 - An image that rows put in two splits stays in the first (``split_conflict``).
 - Without a group column, images that share a caption are one group. With one, the column decides, and rows of one image
   tie their groups together; an empty cell makes a group of its own.
+- A limit counts the images that the file names, before any is opened: which are read depends on the file alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 from lile.data.assemble import SourceCaption, assemble
 from lile.data.captions import clean_caption
 from lile.data.images import VerifyMode
+from lile.data.limit import FirstImages
 from lile.data.records import Records, ReportRow
 from lile.data.rows import Row, read_rows
 from lile.errors import InputError
@@ -44,7 +46,9 @@ def read_pairs(cfg: Mapping[str, Any], verify: VerifyMode, workers: int = 1) -> 
         cfg: ``file`` (.csv, .tsv, .jsonl or .json), optional ``root`` (where image paths start and must stay; default:
             the file's folder) and optional ``columns``: what the file calls ``image``, ``caption``, ``group``,
             ``split`` and ``id``. Image and caption are called so by default; a role set to ``None`` is not in the
-            file. ``group`` may name the caption column. A caption cell of JSON may be a list of captions.
+            file. ``group`` may name the caption column. A caption cell of JSON may be a list of captions. Optional
+            ``limit``: only the first so many images of each split. Optional ``drop_captions``: texts that are no
+            captions, compared after cleaning.
         verify: how images are looked at, see :func:`lile.data.images.verify_images`.
         workers: processes for that.
 
@@ -55,12 +59,14 @@ def read_pairs(cfg: Mapping[str, Any], verify: VerifyMode, workers: int = 1) -> 
         InputError: the file or a column is missing, a split has an unknown name, or less than half can be used.
     """
     path = Path(cfg["file"])
-    table = _Table(path, Path(cfg.get("root") or path.parent), columns_of(cfg))
+    table = _Table(path, Path(cfg.get("root") or path.parent), columns_of(cfg), cfg.get("limit"))
     for row in read_rows(path):
         table.take(row)
     table.check_columns()
     by_text = table.columns["group"] is None
-    return assemble(table.sources, table.report, verify, workers, str(path), same_text_same_group=by_text)
+    report = [*table.report, *table.limit.report()]
+    excluded = frozenset(clean_caption(text).text for text in cfg.get("drop_captions") or ()) - {""}
+    return assemble(table.sources, report, verify, workers, str(path), by_text, excluded)
 
 
 def columns_of(cfg: Mapping[str, Any]) -> dict[str, str | None]:
@@ -81,17 +87,20 @@ class _Image(NamedTuple):
     image_id: str
     path: str
     split: str
+    taken: bool
+    """Whether the limit lets it in."""
 
 
 class _Table:
     """Takes rows one by one and sorts them into captions and a report."""
 
-    def __init__(self, file: Path, root: Path, columns: dict[str, str | None]) -> None:
+    def __init__(self, file: Path, root: Path, columns: dict[str, str | None], limit: int | None) -> None:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; root must be where the image paths in {file} start")
         self.columns = columns
         self.sources: list[SourceCaption] = []
         self.report: list[ReportRow] = []
+        self.limit = FirstImages(limit)
         self._file = file
         self._root = root
         self._real_root = os.path.realpath(root)
@@ -148,7 +157,7 @@ class _Table:
         return f"group:{text}" if len(text) <= 80 else f"group:{text[:60]}... {digest_of(text)}"
 
     def _image_of(self, row: Row, named: str, real: str) -> _Image | None:
-        """Return the image that a row names, known or new; ``None`` where its id belongs to another file."""
+        """Return the image that a row names, known or new; ``None`` where it is not to be read."""
         image_id = _UNPRINTABLE.sub("", self._cell(row, "id")) or self._path_as_id(named, real)
         split = self._split_of(row)
         known = self._images.get(real)
@@ -156,7 +165,9 @@ class _Table:
             if self._owners.setdefault(image_id, real) != real:
                 self._drop(row, "id_repeated", f"{image_id} is also the id of {self._owners[image_id]}")
                 return None
-            known = self._images[real] = _Image(image_id, str(self._root / named), split)
+            known = self._images[real] = _Image(image_id, str(self._root / named), split, self.limit.takes(split))
+        if not known.taken:
+            return None
         if known.image_id != image_id:
             self._warn(row, known, "image_named_twice", f"{named}: also {image_id}; the first id holds")
         if split and known.split != split:

@@ -25,6 +25,8 @@ CAPTION_COLUMNS = ("caption_id", "image_id", "group", "text")
 DESCRIPTION_COLUMNS = ("description_id", "caption_id", "image_id", "group", "text", "text_id")
 SPLITS = ("train", "validation", "test")
 STATUSES = ("kept", "warned", "dropped")
+OVER_LIMIT = "over_limit"
+"""Reason of the lines that say how many images of a split were left out for the config's ``limit``."""
 
 
 class ReportRow(NamedTuple):
@@ -152,6 +154,7 @@ def report_text(records: Records) -> str:
         "",
         f"Groups of the same content: {records.images['group'].nunique()}. Splits: {_splits(records.images)}.",
         "",
+        *_limits(report),
         "Every dropped or warned item stands in report.csv, with its row in the source.",
     ]
     for status in ("dropped", "warned"):
@@ -166,13 +169,22 @@ def _splits(images: pd.DataFrame) -> str:
     return ", ".join(f"{name or 'none'} {counts[name]}" for name in ("", *SPLITS) if counts[name])
 
 
+def _limits(report: pd.DataFrame) -> list[str]:
+    """Say how much of the source was read, where the config set a limit."""
+    left = report.loc[report["reason"] == OVER_LIMIT, "detail"]
+    return (
+        [f"Only a part was read, as the config's `limit` says. Images of {'; '.join(left)}.", ""] if len(left) else []
+    )
+
+
 def _reasons(rows: pd.DataFrame) -> list[str]:
     """Return a Markdown table: one line per reason, most frequent first, with a first example."""
     lines = ["| reason | items | for example |", "|---|---:|---|"]
     firsts = rows.drop_duplicates("reason").set_index("reason")
     for reason, count in Counter(rows["reason"]).most_common():
         first = firsts.loc[reason]
-        example = f"row {first['row']}: {first['caption_id'] or first['image_id']} {first['detail']}"
+        where = f"row {first['row']}: " if first["row"] else ""
+        example = f"{where}{first['caption_id'] or first['image_id']} {first['detail']}".strip()
         lines.append(f"| {reason} | {count} | {example[:160].replace('|', '/')} |")
     return lines
 

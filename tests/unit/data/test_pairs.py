@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lile.config import load
 from lile.data.pairs import columns_of, read_pairs
 from lile.data.records import Records, check_records, read_images
 from lile.errors import InputError
@@ -201,6 +202,24 @@ def test_splits_conflict_and_leak(root):
     assert records.report["detail"].iloc[1] == "image:a.png: train 1, test 1"
 
 
+def test_captions_that_say_nothing_are_dropped_by_their_text(root):
+    words = {
+        "a.png": ["Fill in."],
+        "b.png": [" Fill\n in. ", "Gland."],
+        "c.png": ["fill in."],
+        "d.png": ["Fill in. Now."],
+    }
+    path = root.parent / "p.json"
+    path.write_text(json.dumps([{"image": name, "caption": texts} for name, texts in words.items()]))
+    config = {"file": str(path), "root": str(root), "drop_captions": ["Fill  in.", " "]}
+    records = read_pairs(config, "header")
+    check_records(records)
+    assert records.captions["caption_id"].tolist() == ["b.png#1", "c.png#0", "d.png#0"]
+    assert records.images["group"].tolist() == ["image:b.png", "image:c.png", "image:d.png"]  # it ties nothing together
+    assert reasons(records) == [("1", "image_without_caption"), ("1", "caption_excluded"), ("2", "caption_excluded")]
+    assert "'Fill in.'" in records.report["detail"].tolist()
+
+
 def test_unknown_split_names_its_row(root):
     with pytest.raises(InputError, match=r"row 3: split 'held-out' is unknown; use train"):
         read(root, "image,caption,part\na.png,x,train\nb.png,y,held-out\n", split="part")
@@ -300,6 +319,16 @@ def test_medpix(test_data):
     # A template's placeholder stands as caption in both splits: the one leak of the file, and the report tells it.
     assert records.report["reason"].tolist() == ["group_across_splits"]
     assert "train 15, validation 6" in records.report["detail"][0]
+
+
+@pytest.mark.data
+def test_the_medpix_trial_leaves_out_the_placeholder(test_data, project_root, monkeypatch):
+    monkeypatch.setenv("LILE_TEST_DATA", str(test_data))
+    records = read_pairs(load([project_root / "config" / "trial" / "medpix.yaml"])["datasets"]["medpix"], "header", 2)
+    check_records(records)
+    assert (len(records.images), len(records.captions)) == (2029, 2029)
+    assert Counter(records.images["split"]) == {"train": 1638, "validation": 191, "test": 200}
+    assert Counter(records.report["reason"]) == {"caption_excluded": 21, "image_without_caption": 21}
 
 
 @pytest.mark.data
