@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lile.checks.findings import Check, failed, passed, warned
-from lile.checks.survey import ARCHIVES, Survey, survey_arch, survey_pairs
+from lile.checks.survey import Survey, survey_arch, survey_pairs
+from lile.data.arch import SETS, find_set
 from lile.data.images import examine_image
+from lile.errors import InputError
 
 FEW_IMAGES = 100
 MANY_IMAGES = 1_000_000
@@ -28,10 +30,17 @@ def survey_of(block: Mapping[str, Any], root: Path) -> Survey | None:
         return survey_pairs({**block, "file": str(root / block["file"])})
     if block["kind"] == "arch":
         folder = root / block["root"]
-        waiting = block["download"] and not all((folder / name / "captions.json").is_file() for name in ARCHIVES)
-        return None if waiting else survey_arch(folder)
+        return None if block["download"] and not _has_arch(folder) else survey_arch(folder)
     items = block["items"]
     return Survey(rows=items, captions=items, images=items, groups=items)
+
+
+def _has_arch(folder: Path) -> bool:
+    """Return whether both sets are there, wherever the reader looks for them."""
+    try:
+        return all(find_set(folder, name) for name in SETS)
+    except InputError:
+        return False
 
 
 def check_data(block: Mapping[str, Any], survey: Survey | None, root: Path) -> Iterator[Check]:
@@ -43,7 +52,7 @@ def check_data(block: Mapping[str, Any], survey: Survey | None, root: Path) -> I
         root: the working folder.
     """
     if survey is None:
-        addresses = ", ".join(block["archives"][name]["url"] for name in ARCHIVES)
+        addresses = ", ".join(block["archives"][name]["url"] for name in SETS)
         yield passed("data", f"not in {block['root']} yet; will be downloaded: {addresses}")
     elif block["kind"] == "pairs":
         yield from _pairs(block, survey, root)
@@ -74,6 +83,8 @@ def _arch(block: Mapping[str, Any], survey: Survey) -> Check:
 
 def _pairs(block: Mapping[str, Any], survey: Survey, root: Path) -> Iterator[Check]:
     found = f"{survey.rows:,} rows, {survey.captions:,} captions, {survey.images:,} images in {block['file']}"
+    if block.get("limit"):
+        found += f" with limit {block['limit']:,}"
     if not survey.images:
         yield failed("data table", f"no row of {block['file']} can be used", "give a row for every image and caption")
         return

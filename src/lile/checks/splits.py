@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lile.checks.findings import Check, failed, passed
+from lile.checks.findings import Check, failed, passed, warned
 from lile.checks.survey import Survey
 from lile.data.pairs import SPLIT_WORDS
 
@@ -24,15 +24,20 @@ def check_splits(block: Mapping[str, Any], survey: Survey | None) -> Iterator[Ch
     elif survey is None:
         yield passed("folds", f"{folds['count']}, by {folds['group_by']}; counted once the data are there")
     else:
-        yield _cross_validation(folds, survey)
+        yield _cross_validation(block, survey)
 
 
-def _cross_validation(folds: Mapping[str, Any], survey: Survey) -> Check:
+def _cross_validation(block: Mapping[str, Any], survey: Survey) -> Check:
+    folds = block["folds"]
     units = survey.groups if folds["group_by"] == "group" else survey.images
     found = f"{folds['count']} folds of at most {units:,} {folds['group_by']}s"
     # A fold needs a test part, and the rest a training and a validation part.
     if units < max(folds["count"], 3):
         return failed("folds", found, "set folds.count lower, group_by: image, or give more data")
+    column = block.get("columns", {}).get("split")
+    if column:
+        found = f"{found}; the file's own split, in its column {column}, is not used"
+        return warned("folds", found, "set folds.by: split to use it, or columns.split: null")
     return passed("folds", found)
 
 
@@ -48,10 +53,12 @@ def _named(block: Mapping[str, Any], survey: Survey | None) -> Check:
     for word, count in survey.splits.items():
         counts[SPLIT_WORDS[word] or "no split"] += count
     found = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    fix = "fill the split column (train, validation or test), or set folds.by: cross_validation"
     missing = [name for name in ("train", "test") if not counts[name]]
     if missing:
-        fix = "name some rows so in the split column, or set folds.by: cross_validation"
         return failed("splits", f"no {' and no '.join(missing)} rows ({found})", fix)
+    if counts["no split"]:
+        return failed("splits", f"{counts['no split']:,} images without a split ({found})", fix)
     if not counts["validation"]:
         share = block["folds"]["validation"]
         return passed("splits", f"{found}; {share:.0%} of train will be kept for validation")

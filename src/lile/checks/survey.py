@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lile.data.pairs import columns_of
+from lile.data.arch import SETS, find_set
+from lile.data.limit import FirstImages
+from lile.data.pairs import SPLIT_WORDS, columns_of
 from lile.data.rows import read_json, read_rows
 from lile.errors import InputError
 
-ARCHIVES = ("books_set", "pubmed_set")
 SAMPLE = 20
 """Images named as a sample of all."""
 
@@ -45,28 +46,32 @@ def survey_pairs(block: Mapping[str, Any]) -> Survey:
     columns = columns_of(block)
     tally: Counter[str] = Counter()
     found: dict[str, None] = {}
-    images: dict[str, str] = {}
+    images: dict[str, str | None] = {}  # the word for its split; None beyond the limit
     groups: set[str] = set()
+    first = FirstImages(block.get("limit"))
     for row in read_rows(Path(block["file"])):
         tally["rows"] += 1
         tally["unreadable"] += bool(row.problem)
         found.update(dict.fromkeys(row.cells))
         cells = {role: row.cells.get(name) if name else None for role, name in columns.items()}
         image = str(cells["image"] or "").strip()
-        if image:
+        if image and image not in images:
+            word = str(cells["split"] or "").strip().lower()
+            images[image] = word if first.takes(SPLIT_WORDS.get(word, word)) else None
+        if image and images[image] is not None:
             tally["captions"] += len(cells["caption"]) if isinstance(cells["caption"], list) else 1
-            images.setdefault(image, str(cells["split"] or "").strip().lower())
             # Without a group column equal captions make groups: never more than images, which is bound enough here.
             groups.add(str(cells["group"] or image))
     _check_columns(str(block["file"]), columns, list(found))
+    taken = {image: word for image, word in images.items() if word is not None}
     return Survey(
         rows=tally["rows"],
         captions=tally["captions"],
-        images=len(images),
+        images=len(taken),
         groups=len(groups),
         unreadable_rows=tally["unreadable"],
-        splits=Counter(images.values()),
-        sample=list(images)[:: max(1, len(images) // SAMPLE)][:SAMPLE],
+        splits=Counter(taken.values()),
+        sample=list(taken)[:: max(1, len(taken) // SAMPLE)][:SAMPLE],
     )
 
 
@@ -74,20 +79,20 @@ def survey_arch(root: Path) -> Survey:
     """Read ARCH's two caption files and list its image folders.
 
     Args:
-        root: the folder with books_set/ and pubmed_set/.
+        root: the folder with books_set/ and pubmed_set/, found as the reader finds them.
 
     Raises:
-        InputError: a caption file is missing or no JSON object of objects.
+        InputError: a set is missing, or its caption file is no JSON object of objects.
     """
     captions, images = 0, 0
     groups: set[str] = set()
-    for archive in ARCHIVES:
-        path = root / archive / "captions.json"
+    for archive in SETS:
+        place = find_set(root, archive)
+        path = place / "captions.json"
         rows = read_json(path)
         if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
             raise InputError(f"{path}: an object of objects is needed, as published; this is another file")
-        folder = root / archive / "images"
-        files = {Path(name).stem for name in os.listdir(folder)} if folder.is_dir() else set()
+        files = {Path(name).stem for name in os.listdir(place / "images")}
         present = [row for row in rows.values() if str(row.get("uuid")) in files]
         captions += len(rows)
         images += len(present)

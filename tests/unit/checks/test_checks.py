@@ -14,6 +14,8 @@ from lile.checks.environment import check_compiler, check_disk, check_git
 from lile.checks.findings import Check
 from lile.checks.run import check_dataset, failures, run_checks
 from lile.checks.splits import check_splits
+from lile.data.folds import make_folds
+from lile.data.pairs import read_pairs
 from lile.errors import InputError
 
 
@@ -72,7 +74,7 @@ class TestData:
         config["datasets"]["arch"]["download"] = False
         (found,) = failures(check_dataset(config, "arch", root))
         assert found.status == "FAIL"
-        assert "captions.json: no such file" in found.found
+        assert "resources/arch: no such folder. Fetch books_set.zip" in found.found
 
     def test_arch_in_place(self, config, root, put_arch):
         put_arch(3)
@@ -81,10 +83,26 @@ class TestData:
         assert "8 captions, 6 images" in found.found
         assert "2 captions without image" in found.found
 
+    def test_arch_nested_as_unpacking_may_leave_it(self, config, root, put_arch):
+        put_arch(3)
+        (root / "resources" / "arch").rename(root / "one")
+        for name in ("books_set", "pubmed_set"):
+            (root / "resources" / "arch" / name).mkdir(parents=True)
+            (root / "one" / name).rename(root / "resources" / "arch" / name / name)
+        (found,) = data_of(config, "arch", root)
+        assert found.status == "PASS"
+        assert "8 captions, 6 images" in found.found
+
     def test_arch_with_captions_only(self, config, root, put_arch):
         put_arch(0)
+        config["datasets"]["arch"]["download"] = False
+        (found,) = failures(check_dataset(config, "arch", root))
+        assert "books_set/images: no such folder" in found.found
+        for name in ("books_set", "pubmed_set"):
+            (root / "resources" / "arch" / name / "images").mkdir()
         (found,) = data_of(config, "arch", root)
         assert found.status == "FAIL"
+        assert "most images are missing" in found.found
 
     def test_a_table_that_is_not_there(self, config, root):
         config["datasets"]["own"]["file"] = "own/other.csv"
@@ -123,6 +141,12 @@ class TestData:
         assert found.status == "WARN"
         assert "1 rows cannot be read" in found.found
 
+    def test_a_limit(self, config, root):
+        config["datasets"]["own"]["limit"] = 1
+        assert data_of(config, "own", root)[0].found.startswith("6 rows, 3 captions, 3 images in own/pairs.csv with")
+        config["datasets"]["own"]["folds"]["by"] = "split"
+        assert splits_of(config, "own", root).found == "train 1, validation 1, test 1"
+
     def test_lists_of_captions(self, config, root):
         rows = [{"image": f"images/{n}.png", "caption": ["one", "two"], "split": "train"} for n in range(6)]
         (root / "own" / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -146,6 +170,22 @@ class TestSplits:
         assert found.status == "FAIL"
         assert found.found == "no test rows (train 1, validation 1, no split 1)"
 
+    def test_rows_without_a_split_fail_here_as_they_fail_in_make_folds(self, config, root, write_splits):
+        write_splits(["train", "train", "val", "test", "", " "])
+        found = self.by_split(config, root)
+        assert found.status == "FAIL"
+        assert found.found == "2 images without a split (train 2, validation 1, test 1, no split 2)"
+        folds = config["datasets"]["own"]["folds"]
+        with pytest.raises(InputError, match="2 image"):
+            make_folds(read_pairs(config["datasets"]["own"], "header").images, **folds, seed=0)
+
+    def test_a_split_column_that_cross_validation_ignores(self, config, root):
+        found = splits_of(config, "own", root)
+        assert found.status == "WARN"
+        assert "own split, in its column split, is not used" in found.found
+        config["datasets"]["own"]["columns"]["split"] = None
+        assert splits_of(config, "own", root).status == "PASS"
+
     def test_no_validation_rows_are_no_fault(self, config, root, write_splits):
         write_splits(["train", "test"])
         found = self.by_split(config, root)
@@ -164,7 +204,7 @@ class TestSplits:
 
     def test_fewer_groups_than_folds(self, config, root):
         block = config["datasets"]["own"]
-        block["columns"]["group"] = "split"
+        block["columns"] |= {"group": "split", "split": None}
         block["folds"] = {**block["folds"], "count": 6}
         found = splits_of(config, "own", root)
         assert found.status == "FAIL"
