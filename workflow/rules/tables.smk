@@ -5,12 +5,14 @@ rule table:
     input:
         run=run_files("run.json"),
         metrics=run_files("metrics.json"),
+        history=run_files("history.jsonl"),
         published=published,
         receipts=receipts,
     output:
         csv="results/tables/{table}.csv",
         md="results/tables/{table}.md",
         folds="results/tables/{table}.folds.csv",
+        curves="results/tables/{table}.curves.png",
         manifest="results/tables/{table}.manifest.json",
     log:
         "results/logs/table/{table}.log",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS
 from lile.evaluation.recalls import RECALLS
-from lile.reporting.rows import encoder_name, of_other_data, random_sides
+from lile.reporting.rows import encoder_name, random_sides
 from lile.reporting.runs import ModelRuns
 from lile.reporting.spec import TableSpec
 
@@ -47,6 +47,7 @@ def render_markdown(
     if spec.kind == "synthetic":
         parts.append(SYNTHETIC)
     facts = [_data_line(spec, models[0]), *(_model_line(one) for one in models), _spread_line(spec), _reading_line()]
+    facts.append(_ceiling_line(rows))
     parts.append("\n".join(f"- {fact}" for fact in facts))
     if published is not None:
         parts.append("\n".join(f"- {line}" for line in _published_lines(spec, published)))
@@ -169,16 +170,32 @@ def _reading_line() -> str:
     )
 
 
+def _ceiling_line(rows: pd.DataFrame) -> str:
+    """Return what the row ``ceiling`` is, and how far below 600 it lies: no figure beside it is out of 100 then."""
+    is_total = (rows["source"] == "ceiling") & (rows["metric"] == "Rsum")
+    own = rows.loc[is_total & (rows["protocol"] == "own"), "mean"].item()
+    said = (
+        "Ceiling is the most that any scorer can reach: the same text under two test images gets the same score, and "
+        "the tie counts against the query. "
+    )
+    if own > 600 - 0.05:
+        return said + "Here nothing is lost by it."
+    return f"{said}**Under own captions no model can pass R@sum {own:.1f} here, and not 600.**"
+
+
 def _published_lines(spec: TableSpec, published: pd.DataFrame) -> list[str]:
     """Return where the published rows come from and how far they can be compared."""
     sources = sorted({source.split(", citing")[0] for source in published["source"]})
     lines = [f"Published rows are as printed, one figure each, without a spread: {'; '.join(sources)}."]
-    if of_other_data(spec):
-        lines.append(f"**Published figures were measured on OTHER DATA than {spec.dataset}: do not compare them.**")
-    else:
+    other = published[published["dataset"] != spec.kind]
+    if len(other):
+        names = ", ".join(other["method"])
+        data = ", ".join(sorted(set(other["dataset"])))
+        lines.append(f"**{names}: measured on OTHER DATA than {spec.dataset} ({data}): do not compare them.**")
+    if len(other) < len(published):
         lines.append(
             "Their papers do not say how ties, and captions shared by several images, were counted, nor (ARCH) how "
-            "folds were drawn; ours are as said here."
+            "folds were drawn; ours are as said here. So a published figure may stand under another ceiling than ours."
         )
     if published["Rsum_differs"].any():
         lines.append("[In brackets]: the sum of the row's own six recalls, where the printed R@sum differs from it.")

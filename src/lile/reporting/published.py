@@ -11,7 +11,7 @@ import pandas as pd
 from lile.errors import InputError
 
 RECALL_COLUMNS = ("i2t/R1", "i2t/R5", "i2t/R10", "t2i/R1", "t2i/R5", "t2i/R10")
-PUBLISHED_COLUMNS = ("method", *RECALL_COLUMNS, "Rsum_printed", "source", "note")
+PUBLISHED_COLUMNS = ("dataset", "method", *RECALL_COLUMNS, "Rsum_printed", "source", "note")
 PRINTED_DIGIT = 0.1  # papers print one decimal
 
 
@@ -19,7 +19,8 @@ def read_published(path: Path) -> pd.DataFrame:
     """Read one file of published figures and check every cell.
 
     Args:
-        path: CSV with the columns ``PUBLISHED_COLUMNS``: recalls in percent, ``Rsum_printed`` as the paper prints it.
+        path: CSV with the columns ``PUBLISHED_COLUMNS``: ``dataset`` is the kind of dataset the figures were measured
+            on (arch, coco), recalls are in percent, ``Rsum_printed`` is as the paper prints it.
 
     Returns:
         One row per method in the file's order, figures as floats, with two columns more: ``Rsum_of_recalls``, the sum
@@ -66,9 +67,11 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 def _check_row(row: dict[str, str], where: str) -> None:
     """Check one method's cells."""
-    for name in ("method", "source"):
+    for name in ("dataset", "method", "source"):
         if not row[name].strip():
-            raise InputError(f"{where}: {name} is empty; a published figure needs its method and where it stands")
+            raise InputError(
+                f"{where}: {name} is empty; a published figure needs its dataset, its method and where it stands"
+            )
     limits = dict.fromkeys(RECALL_COLUMNS, 100.0) | {"Rsum_printed": 600.0}
     figures = {name: _figure(row[name], limit, f"{where}, {name}") for name, limit in limits.items()}
     for way in ("i2t", "t2i"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lile.evaluation.metrics import BOUNDS
 from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS
 from lile.evaluation.recalls import RECALLS
 from lile.reporting.runs import FIGURES, ModelRuns
@@ -32,17 +33,24 @@ TABLE_COLUMNS = (
     "folds",
     "note",
 )
-CHANCE = "chance"
+BOUND_NOTES = {
+    "chance": "exact level of a list in random order",
+    "ceiling": "the most that any scorer can reach: equal texts tie, and ties count against the query",
+}
 SYNTHETIC_NOTE = "SYNTHETIC data drawn by a generator: no result on real images"
 DECIMALS = 6  # what a CSV keeps; far below the spread of any figure here
 
 
 def fold_rows(spec: TableSpec, models: Sequence[ModelRuns]) -> pd.DataFrame:
-    """Return every figure of every fold, ``FOLD_COLUMNS``; the first rows are the chance levels, as model ``chance``.
+    """Return every figure of every fold, ``FOLD_COLUMNS``; the first rows are the ``BOUNDS``, as models of these names.
 
-    Chance depends on the test data alone, which all models of a table share.
+    Chance and ceiling depend on the test data alone, which all models of a table share.
     """
-    rows = [row for fold, content in enumerate(models[0].metrics) for row in _chance_rows(spec, fold, content)]
+    rows: list[tuple[Any, ...]] = []
+    for bound in BOUNDS:
+        rows += [
+            row for fold, content in enumerate(models[0].metrics) for row in _bound_rows(spec, bound, fold, content)
+        ]
     for one in models:
         rows += [
             row for fold, content in enumerate(one.metrics) for row in _figure_rows(spec, one.model, fold, content)
@@ -54,7 +62,7 @@ def fold_rows(spec: TableSpec, models: Sequence[ModelRuns]) -> pd.DataFrame:
 def summary_rows(
     spec: TableSpec, models: Sequence[ModelRuns], folds: pd.DataFrame, published: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Return the table, ``TABLE_COLUMNS``: chance, then published rows, then ours, one block per protocol.
+    """Return the table, ``TABLE_COLUMNS``: chance and ceiling, published rows, ours; one block per protocol.
 
     Args:
         spec: the table.
@@ -72,7 +80,9 @@ def summary_rows(
     parts = []
     for protocol in PROTOCOLS:
         block = means[means["protocol"] == protocol]
-        parts.append(_describe(spec, block[block["row"] == CHANCE], {"source": CHANCE, "note": chance_note(spec)}))
+        for bound in BOUNDS:
+            said = {"source": bound, "note": bound_note(spec, bound)}
+            parts.append(_describe(spec, block[block["row"] == bound], said))
         if published is not None and protocol == "own":
             parts.append(_published_rows(spec, published))
         for one in models:
@@ -113,18 +123,10 @@ def model_note(spec: TableSpec, one: ModelRuns) -> str:
     return "; ".join(notes)
 
 
-def chance_note(spec: TableSpec) -> str:
-    """Return what the chance row is."""
-    note = "exact level of a list in random order"
+def bound_note(spec: TableSpec, bound: str) -> str:
+    """Return what the row ``chance`` or ``ceiling`` is."""
+    note = BOUND_NOTES[bound]
     return f"{SYNTHETIC_NOTE}; {note}" if spec.kind == "synthetic" else note
-
-
-def of_other_data(spec: TableSpec) -> bool:
-    """Return whether the published figures were measured on other data than this table's.
-
-    Files in ``config/published`` begin with the name of the dataset kind they are of: ``arch.csv``, ``coco_1k.csv``.
-    """
-    return spec.published is not None and spec.published.stem.split("_")[0] != spec.kind
 
 
 def _figure_rows(spec: TableSpec, model: str, fold: int, content: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -137,15 +139,15 @@ def _figure_rows(spec: TableSpec, model: str, fold: int, content: dict[str, Any]
     return rows
 
 
-def _chance_rows(spec: TableSpec, fold: int, content: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Return one fold's chance levels as rows."""
+def _bound_rows(spec: TableSpec, bound: str, fold: int, content: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return one fold's chance levels, or its ceiling, as rows."""
     rows: list[tuple[Any, ...]] = []
     for name in PROTOCOLS:
-        protocol, head = content["protocols"][name], (spec.name, CHANCE, fold, name)
+        protocol, head = content["protocols"][name], (spec.name, bound, fold, name)
         for way in DIRECTIONS:
-            levels = protocol[way]["chance"]
+            levels = protocol[way][bound]
             rows += [(*head, way, figure, levels[figure]) for figure in FIGURES if figure in levels]
-        rows.append((*head, "both", "Rsum", protocol["chance_Rsum"]))
+        rows.append((*head, "both", "Rsum", protocol[f"{bound}_Rsum"]))
     return rows
 
 
@@ -154,7 +156,7 @@ def _published_rows(spec: TableSpec, published: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for _, method in published.iterrows():
         notes = [f"as printed in: {method['source']}", method["note"]]
-        if of_other_data(spec):
+        if method["dataset"] != spec.kind:
             notes.insert(0, f"measured on OTHER data than {spec.dataset}")
         beside = f"its six recalls sum to {method['Rsum_of_recalls']:.1f}" if method["Rsum_differs"] else ""
         figures = [(way, name, method[f"{way}/{name}"], "") for way in DIRECTIONS for name in RECALLS]

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
+from lile.evaluation.metrics import BOUNDS
 from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS
 from lile.evaluation.recalls import RECALLS
+from lile.reporting.curves import read_history
 from lile.reporting.spec import TableSpec
 
 FIGURES = (*RECALLS, "MedR", "MeanR")
-FOLD_FILES = ("metrics.json", "run.json")
+FOLD_FILES = ("metrics.json", "run.json", "history.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +29,8 @@ class ModelRuns:
     """Content of each fold's ``metrics.json``."""
     runs: tuple[dict[str, Any], ...]
     """Content of each fold's ``run.json``."""
+    histories: tuple[list[dict[str, Any]], ...]
+    """Epochs of each fold's ``history.jsonl``."""
 
     @property
     def preset(self) -> str:
@@ -56,7 +60,7 @@ def read_models(spec: TableSpec, results: Path) -> list[ModelRuns]:
 
     Args:
         spec: the table.
-        results: folder of ``{dataset}/{model}/fold-{k}/{metrics.json,run.json}``.
+        results: folder of ``{dataset}/{model}/fold-{k}/{metrics.json,run.json,history.jsonl}``.
 
     Returns:
         One item per model, in the table's order.
@@ -82,7 +86,8 @@ def _read_model(spec: TableSpec, model: str, folder: Path) -> ModelRuns:
         _check_run(run, {"dataset": spec.dataset, "model": model, "fold": fold}, one / "run.json")
         _check_metrics(content, fold, one / "metrics.json")
     _check_one_experiment(spec, model, runs)
-    return ModelRuns(model=model, metrics=metrics, runs=runs)
+    histories = tuple(read_history(one / "history.jsonl") for one in folders)
+    return ModelRuns(model=model, metrics=metrics, runs=runs, histories=histories)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -116,9 +121,9 @@ def _check_metrics(content: dict[str, Any], fold: int, path: Path) -> None:
         values = [content["images"], content["texts"]]
         for name in PROTOCOLS:
             protocol = content["protocols"][name]
-            values += [protocol["Rsum"], protocol["chance_Rsum"]]
+            values += [protocol["Rsum"], *(protocol[f"{bound}_Rsum"] for bound in BOUNDS)]
             values += [protocol[way][figure] for way in DIRECTIONS for figure in FIGURES]
-            values += [protocol[way]["chance"][figure] for way in DIRECTIONS for figure in RECALLS]
+            values += [protocol[way][bound][name] for way in DIRECTIONS for bound in BOUNDS for name in RECALLS]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: lacks {error}; evaluate this fold again") from None
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):

@@ -7,9 +7,9 @@ import textwrap
 from pathlib import Path
 
 from lile.errors import InputError
+from lile.reporting.table import SUFFIXES
 
 WIDTH = 120
-SUFFIXES = (".csv", ".md", ".folds.csv", ".manifest.json")
 
 
 def render_for_terminal(path: Path) -> str:
@@ -27,7 +27,7 @@ def render_for_terminal(path: Path) -> str:
     page = path.with_suffix(".md")
     if path.suffix not in (".csv", ".md") or not page.is_file():
         raise InputError(f"{path}: no table here ({page} is missing); make it with: snakemake --cores all {path}")
-    beside = [page.with_suffix(suffix) for suffix in SUFFIXES]
+    beside = [page.with_suffix(f".{suffix}") for suffix in SUFFIXES]
     lies = "\n".join(f"  {file}" for file in beside if file.is_file())
     return f"{plain(page.read_text(encoding='utf-8'))}\nThe table lies in\n{lies}\n"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
+from lile.evaluation.metrics import BOUNDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +38,9 @@ class TableSpec:
             raise InputError(f"table config lacks {missing}; found {sorted(config)}")
         if not config["models"] or int(config["folds"]) < 1:
             raise InputError(f"table {config['table']}: needs a model and a fold; found {dict(config)}")
-        if "chance" in config["models"]:
-            raise InputError(f"table {config['table']}: a model may not be called chance; rename it in the config")
+        taken = [bound for bound in BOUNDS if bound in config["models"]]
+        if taken:
+            raise InputError(f"table {config['table']}: a model may not be called {taken[0]}; rename it in the config")
         return cls(
             name=config["table"],
             dataset=config["dataset"],

@@ -19,6 +19,7 @@ def history(seed: int, epochs: int = 8) -> list[dict]:
         {
             "epoch": epoch + 1,
             "loss": float(np.exp(-epoch / 4)) + seed / 20,
+            "alpha": 0.5 + epoch * (seed - 2) / 100,
             "validation": {"Rsum": float(recall)},
             "best": bool(recall == max(recalls[: epoch + 1])),
         }
@@ -26,28 +27,37 @@ def history(seed: int, epochs: int = 8) -> list[dict]:
     ]
 
 
-def test_a_picture_with_ink_in_both_halves(tmp_path):
+def test_a_picture_with_ink_in_every_panel(tmp_path):
     path = tmp_path / "curves.png"
-    plot_curves({f"lile fold {fold}": history(fold) for fold in range(5)}, path)
+    plot_curves({name: [history(fold + shift) for fold in range(5)] for name, shift in (("a", 0), ("b", 1))}, path)
     with Image.open(path) as picture:
         grey = np.asarray(picture.convert("L"))
         colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    assert grey.shape[1] == 1080
-    half = grey.shape[1] // 2
-    assert (grey[:, :half] < 200).sum() > 1000
-    assert (grey[:, half:] < 200).sum() > 1000
+    assert grey.shape == (600, 1200)
+    panels = [part for row in np.split(grey, 2, axis=0) for part in np.split(row, 3, axis=1)]
+    assert all((panel < 200).sum() > 1000 for panel in panels)
     assert len(np.unique(colours, axis=0)) > 50
     assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
 
 
 def test_one_epoch_can_be_drawn(tmp_path):
-    plot_curves({"lile fold 0": history(0, epochs=1)}, tmp_path / "one.png")
+    plot_curves({"lile": [history(0, epochs=1)]}, tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 1000
 
 
-def test_nothing_to_draw_is_said(tmp_path):
+@pytest.mark.parametrize("nothing", [{}, {"lile": []}, {"lile": [[]]}])
+def test_nothing_to_draw_is_said(tmp_path, nothing):
     with pytest.raises(InputError, match="no epoch to draw"):
-        plot_curves({}, tmp_path / "none.png")
+        plot_curves(nothing, tmp_path / "none.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["epoch", "loss", "alpha", "validation"])
+def test_an_epoch_without_a_figure_names_its_fold(tmp_path, key):
+    damaged = history(1)
+    del damaged[3][key]
+    with pytest.raises(InputError, match=f"lile, run 1: history.jsonl lacks '{key}'"):
+        plot_curves({"lile": [history(0), damaged]}, tmp_path / "none.png", unit="run")
     assert not list(tmp_path.iterdir())
 
 

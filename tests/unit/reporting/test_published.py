@@ -8,7 +8,7 @@ from lile.errors import InputError
 from lile.reporting.published import PUBLISHED_COLUMNS, read_published
 
 HEADER = ",".join(PUBLISHED_COLUMNS)
-GOOD = "LILE,44.8,57.4,64.4,36.7,52.2,61.7,317.1,Table 2,"
+GOOD = "arch,LILE,44.8,57.4,64.4,36.7,52.2,61.7,317.1,Table 2,"
 
 
 def test_the_figures_of_the_arch_table(project_root):
@@ -24,6 +24,7 @@ def test_the_figures_of_the_arch_table(project_root):
     ]
     assert frame.loc["LILE", "Rsum_printed"] == 317.1
     assert frame.loc["LILE", "Rsum_of_recalls"] == pytest.approx(317.2)
+    assert set(frame["dataset"]) == {"arch"}
     assert frame["Rsum_differs"].tolist() == [False, False, False, True]
 
 
@@ -34,6 +35,7 @@ def test_the_figures_of_the_arch_table(project_root):
 def test_only_the_known_sums_differ_from_what_was_printed(project_root, name, methods, differing):
     frame = read_published(project_root / "config" / "published" / f"{name}.csv")
     assert len(frame) == methods
+    assert set(frame["dataset"]) == {"arch" if name == "arch" else "coco"}
     assert frame.loc[frame["Rsum_differs"], "method"].tolist() == differing
 
 
@@ -57,8 +59,9 @@ def test_the_table_of_steps_says_that_it_is_another_experiment(project_root):
         (f"{HEADER}\n{GOOD.replace('57.4', '37.4')}", "fall with depth"),
         (f"{HEADER}\n{GOOD.replace('LILE', ' ')}", "method is empty"),
         (f"{HEADER}\n{GOOD.replace('Table 2', '')}", "source is empty"),
-        (f"{HEADER}\n{GOOD},one,more", "not 10 cells"),
-        (f"{HEADER}\nLILE,44.8", "not 10 cells"),
+        (f"{HEADER}\n{GOOD.replace('arch', '')}", "dataset is empty"),
+        (f"{HEADER}\n{GOOD},one,more", "not 11 cells"),
+        (f"{HEADER}\nLILE,44.8", "not 11 cells"),
     ],
 )
 def test_a_file_with_a_mistake_names_the_place(tmp_path, text, message):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from lile.errors import InputError
 from lile.evaluation.metrics import fold_metrics
@@ -21,7 +22,7 @@ from lile.files import sha256_of
 from lile.reporting.markdown import pipe_table
 from lile.reporting.rows import TABLE_COLUMNS
 from lile.reporting.show import render_for_terminal
-from lile.reporting.table import write_table
+from lile.reporting.table import SUFFIXES, write_table
 
 CONFIG = {
     "table": "demo",
@@ -82,6 +83,13 @@ def made_up_run(model: str, fold: int, preset: str) -> dict:
     }
 
 
+def made_up_history(fold: int) -> list[dict]:
+    return [
+        {"epoch": n, "loss": 1 / n, "alpha": 0.5, "validation": {"Rsum": 50.0 * n + fold}, "best": True}
+        for n in (1, 2, 3)
+    ]
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     root = tmp_path / "results"
@@ -91,6 +99,8 @@ def results(tmp_path: Path) -> Path:
             folder.mkdir(parents=True)
             write(folder / "metrics.json", made_up_metrics(fold, quality, seed=len(model)))
             write(folder / "run.json", made_up_run(model, fold, preset))
+            lines = [json.dumps(epoch) for epoch in made_up_history(fold)]
+            (folder / "history.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return root
 
 
@@ -133,7 +143,7 @@ def test_means_and_sample_deviations_equal_the_folds_own(results):
                 assert row["folds"] == "3"
                 assert f"{statistics.mean(figures):.1f} ± {statistics.stdev(figures):.1f}" in page
     assert tuple(rows[0]) == TABLE_COLUMNS
-    assert len(rows) == 2 * 3 * 11  # protocols x (chance and two models) x figures
+    assert len(rows) == 2 * 4 * 11  # protocols x (chance, ceiling and two models) x figures
 
 
 def test_chance_stands_beside_every_figure(results):
@@ -145,6 +155,32 @@ def test_chance_stands_beside_every_figure(results):
     six = [row for row in pick(rows, row="chance", protocol="own") if row["metric"] in ("R1", "R5", "R10")]
     assert float(total["mean"]) == pytest.approx(sum(float(row["mean"]) for row in six), abs=1e-4)
     assert page.count("| chance") == 4  # recalls and ranks, in both protocols
+
+
+def test_the_ceiling_stands_beside_chance_and_is_explained(results):
+    rows, page = make(results)
+    # Five texts of two owners each: five images gain nothing by it, for each has another text; one of two asks in vain.
+    levels = [100 * (1 - 5 / (2 * (40 + fold))) for fold in range(3)]
+    (row,) = pick(rows, row="ceiling", source="ceiling", protocol="own", direction="t2i", metric="R1")
+    assert float(row["mean"]) == pytest.approx(statistics.mean(levels), abs=1e-5)
+    assert "the most that any scorer can reach" in row["note"]
+    (total,) = pick(rows, row="ceiling", protocol="own", metric="Rsum")
+    assert float(total["mean"]) == pytest.approx(500 + statistics.mean(levels), abs=1e-4)
+    assert f"no model can pass R@sum {float(total['mean']):.1f} here" in page
+    assert page.count("| ceiling") == 4
+    labels = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| c")]
+    assert labels == ["chance", "ceiling"] * 4
+    for model in ("lile", "lile_paper"):
+        for cell in pick(rows, row=model):
+            (best,) = pick(rows, row="ceiling", **{key: cell[key] for key in ("protocol", "direction", "metric")})
+            low, high = (best, cell) if cell["metric"] in ("MedR", "MeanR") else (cell, best)
+            assert float(low["mean"]) <= float(high["mean"])
+
+
+def test_a_ceiling_that_takes_nothing_says_so(results):
+    for path in results.glob("demo/*/fold-*/metrics.json"):
+        change(path, "protocols", "own", "ceiling_Rsum", value=600.0)
+    assert "Here nothing is lost by it." in make(results)[1]
 
 
 def test_synthetic_data_and_random_weights_are_said_loudly(results):
@@ -176,7 +212,8 @@ def test_published_rows_are_marked_and_their_own_sum_is_shown(results, project_r
     assert "OTHER" not in page
     rows, page = make(results, kind="pairs", published=published)
     assert all("OTHER data than demo" in row["note"] for row in pick(rows, source="published"))
-    assert "OTHER DATA than demo: do not compare" in page
+    assert "PVSE, IMRAM, CLIP zero-shot, LILE: measured on OTHER DATA than demo (arch): do not compare" in page
+    assert "another ceiling" not in page
 
 
 def test_one_fold_has_no_spread(results):
@@ -206,10 +243,10 @@ def test_the_folds_file_is_tidy_and_the_manifest_names_every_input(results):
     with (results / "tables" / "demo.folds.csv").open(encoding="utf-8", newline="") as handle:
         folds = list(csv.DictReader(handle))
     assert list(folds[0]) == ["table", "model", "fold", "protocol", "direction", "metric", "value"]
-    assert len(folds) == 3 * 3 * 2 * 11
+    assert len(folds) == 4 * 3 * 2 * 11
     assert all(math.isfinite(float(row["value"])) for row in folds)
     manifest = json.loads((results / "tables" / "demo.manifest.json").read_text(encoding="utf-8"))
-    assert len(manifest["inputs"]) == 2 * 3 * 2
+    assert len(manifest["inputs"]) == 2 * 3 * 3
     path, digest = next(iter(manifest["inputs"].items()))
     assert sha256_of(Path(path)) == digest
     assert manifest["config"] == CONFIG
@@ -235,6 +272,7 @@ REFUSED = [
     (("metrics.json", "fold"), 2, "is of fold 2, not 1"),
     (("metrics.json", "protocols", "own", "i2t"), {}, "lacks 'R1'"),
     (("metrics.json", "protocols", "own", "Rsum"), None, "not a finite number"),
+    (("metrics.json", "protocols", "own", "i2t", "ceiling"), {}, "lacks 'R1'"),
     (("metrics.json", "images"), 7, "tested on different data"),
 ]
 
@@ -247,11 +285,28 @@ def test_folds_that_do_not_belong_together_are_refused(results, keys, value, mes
     assert not (results / "tables").exists()
 
 
+def test_figures_of_this_and_of_other_data_can_stand_in_one_file(results, project_root, tmp_path):
+    here = (project_root / "config" / "published" / "arch.csv").read_text(encoding="utf-8")
+    mixed = tmp_path / "coco_mine.csv"  # its name says nothing
+    mixed.write_text(here.replace("arch,PVSE", "coco,PVSE"), encoding="utf-8")
+    rows, page = make(results, kind="arch", published=str(mixed))
+    assert {row["row"] for row in rows if "OTHER data" in row["note"]} == {"PVSE"}
+    assert "**PVSE: measured on OTHER DATA than demo (coco)" in page
+    assert "another ceiling" in page
+
+
 def test_missing_folds_are_all_named(results):
     (results / "demo" / "lile" / "fold-1" / "metrics.json").unlink()
     (results / "demo" / "lile_paper" / "fold-2" / "run.json").unlink()
     with pytest.raises(InputError, match=r"2 file\(s\) missing.*fold-1/metrics.json.*fold-2/run.json"):
         make(results)
+
+
+def test_the_curves_are_drawn(results):
+    make(results)
+    with Image.open(results / "tables" / "demo.curves.png") as picture:
+        assert picture.size == (1200, 600)
+    assert {path.name for path in (results / "tables").iterdir()} == {f"demo.{suffix}" for suffix in SUFFIXES}
 
 
 def test_a_damaged_file_is_named(results):
@@ -262,7 +317,12 @@ def test_a_damaged_file_is_named(results):
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"models": []}, "needs a model"), ({"folds": 0}, "a fold"), ({"models": ["chance"]}, "rename")],
+    [
+        ({"models": []}, "needs a model"),
+        ({"folds": 0}, "a fold"),
+        ({"models": ["chance"]}, "called chance"),
+        ({"models": ["ceiling"]}, "rename"),
+    ],
 )
 def test_a_table_of_nothing_is_refused(results, changed, message):
     with pytest.raises(InputError, match=message):
