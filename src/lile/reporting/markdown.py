@@ -180,7 +180,7 @@ def _ceiling_line(rows: pd.DataFrame) -> str:
     )
     if own > 600 - 0.05:
         return said + "Here nothing is lost by it."
-    return f"{said}**Under own captions no model can pass R@sum {own:.1f} here, and not 600.**"
+    return f"{said}**Under own captions no model can pass R@sum {own:.1f} of 600 here.**"
 
 
 def _published_lines(spec: TableSpec, published: pd.DataFrame) -> list[str]:
