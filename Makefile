@@ -27,6 +27,32 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+demo: setup  ## the whole workflow on drawn images, ending with a table of recalls (five minutes)
+	$(BIN)/snakemake --cores $(CORES) results/tables/demo.csv
+	@$(BIN)/python workflow/scripts/show_table.py results/tables/demo.csv
+
+test: setup  ## the tests that need no cluster, GPU or browser
+	$(BIN)/python -m pytest -m "not slurm and not gpu and not browser" $(TEST)
+
+test-all: setup  ## every test that this machine can run
+	$(BIN)/python -m pytest $(TEST)
+
+lint: setup  ## style, types, and the workflow's own lints
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/python .ci/lint_workflow.py
+
+format: setup  ## bring all code into shape
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+mlflow: setup  ## open the recorded runs in a browser: http://127.0.0.1:5000
+	@test -f results/mlflow/mlflow.db || { echo "No runs yet: make demo"; exit 1; }
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 \
+	  --backend-store-uri sqlite:///results/mlflow/mlflow.db
+
 lock:  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock --quiet
