@@ -341,7 +341,8 @@ def test_pipe_tables_stay_tables():
     ]
 
 
-def test_the_scripts_write_and_show_a_table(results, project_root):
+def test_the_scripts_write_and_show_a_table(results, project_root, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")  # readline, which pytest loads, sets it behind Python's back
     tables = results / "tables"
     words = ["--config-json", json.dumps(CONFIG), "--results", str(results), "--out-dir", str(tables)]
     script = project_root / "workflow" / "scripts" / "table.py"
