@@ -61,6 +61,12 @@ def test_work_in_another_folder(project, tmp_path):
     assert project.plan([], "--snakefile", snakefile, cwd=tmp_path) == of("demo", "read_synthetic")
 
 
+def test_the_slurm_profile_can_be_planned_with(project):
+    status, said = project.snakemake("--dry-run", "--workflow-profile", "profiles/slurm", "results/tables/arch.csv")
+    assert status == 0, said[-3000:]
+    assert "profiles/slurm" in said
+
+
 def test_a_wrong_config_ends_in_one_message(project):
     status, said = project.snakemake("--dry-run", "--config", "sed=1")
     assert status == 1
