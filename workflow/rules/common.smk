@@ -1,6 +1,7 @@
 # What all of the workflow shares. Nothing heavy is imported here, for every job parses this again.
 import os
 import re
+import shutil
 import shlex
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from lile.fingerprint import code_of
 checkout = Path(workflow.basedir)
 scripts = os.path.relpath(checkout / "workflow" / "scripts")
 python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+
+# A machine without a card runs folds side by side; profiles/slurm asks for one itself.
+gpus = 1 if shutil.which("nvidia-smi") else 0
 
 try:
     config = prepare(config)

@@ -19,9 +19,9 @@ rule evaluate_fold:
         "results/logs/evaluate_fold/{dataset}.{model}.{fold}.log",
     benchmark:
         "results/benchmarks/evaluate_fold/{dataset}.{model}.{fold}.tsv"
-    threads: 4
+    threads: 1  # its matrices are small: folds side by side, a core each, beat one fold on all cores
     resources:
-        gpu=1,
+        gpu=gpus,
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
@@ -33,4 +33,4 @@ rule evaluate_fold:
         " --images-store {input.images_store:q} --texts-store {input.texts_store:q}"
         " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
         " --run-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold}"
-        " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --log {log:q}"
+        " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --threads {threads} --log {log:q}"

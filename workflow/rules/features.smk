@@ -38,7 +38,7 @@ rule image_tokens:
         encoder=any_of(stages.encoders_of(config, "image")),
     threads: 4
     resources:
-        gpu=1,
+        gpu=gpus,
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
@@ -68,7 +68,7 @@ rule text_tokens:
         encoder=any_of(stages.encoders_of(config, "text")),
     threads: 4
     resources:
-        gpu=1,
+        gpu=gpus,
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:

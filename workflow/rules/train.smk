@@ -18,9 +18,9 @@ rule train_fold:
         "results/logs/train_fold/{dataset}.{model}.{fold}.log",
     benchmark:
         "results/benchmarks/train_fold/{dataset}.{model}.{fold}.tsv"
-    threads: 4
+    threads: 1  # its matrices are small: folds side by side, a core each, beat one fold on all cores
     resources:
-        gpu=1,
+        gpu=gpus,
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:
@@ -34,4 +34,4 @@ rule train_fold:
         " --images-store {input.images_store:q} --texts-store {input.texts_store:q}"
         " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
         " --progress {params.progress:q} --code {params.code}"
-        " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --log {log:q}"
+        " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --threads {threads} --log {log:q}"

@@ -7,12 +7,15 @@ import logging
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import torch
+
 from lile.evaluation.fold import evaluate_fold
 from lile.evaluation.inputs import FoldFiles
 from lile.script import run_script
 
 
 def work(args: Namespace) -> None:
+    torch.set_num_threads(args.threads)
     files = FoldFiles(args.images_store, args.texts_store, args.images, args.descriptions, args.folds)
     metrics = evaluate_fold(args.config_json, files, args.run_dir / "model.safetensors", args.out_dir)
     for name, protocol in metrics["protocols"].items():
@@ -30,4 +33,5 @@ if __name__ == "__main__":
     parser.add_argument("--folds", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--out-dir", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
     run_script(parser, work)
