@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with ``\\n`` line ends, atomically. Raises ``OSError`` and leaves no half file."""
+    """Write ``text`` as UTF-8, line ends as they are, atomically. Raises ``OSError`` and leaves no half file."""
     with replacing(path) as part:
         part.write_bytes(text.encode("utf-8"))
 

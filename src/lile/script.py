@@ -34,7 +34,7 @@ def run_script(parser: ArgumentParser, work: Callable[[Namespace], None]) -> Non
     try:
         work(args)
     except (InputError, OSError) as error:
-        log.error("%s: %s", parser.prog, error)
+        log.error("%s: %s", parser.prog, error)  # noqa: TRY400 - a user's mistake needs no traceback
         log.debug("where it was raised", exc_info=True)
         sys.exit(1)
     except Exception:

@@ -69,7 +69,7 @@ CONFIG = {
     "datasets.demo.shards": (2, of(TOKENS, "demo")),
     "datasets.arch.verify": ("header", ARCH),
     "datasets.arch.archives.books_set.sha256": ("0" * 64, ARCH | of(["download_arch", "unpack_arch"], "arch")),
-    "encoders.tiny_vit.trainable_blocks": (1, of(IMAGES, "demo")),
+    "encoders.tiny_vit.trainable_blocks": (3, of(IMAGES, "demo")),
     "encoders.tiny_vit.batch_size": (7, NOTHING),
     "encoders.biomed_roberta.max_tokens": (64, of(TEXTS, "arch")),
     "models.lile_demo.loss.margin": (0.3, of(TRAIN, "demo")),
@@ -122,7 +122,7 @@ def test_two_edits_at_once_are_both_seen(finished):
     """Snakemake overlooks changes behind an `ancient` input whose rule is planned: ours must never be planned."""
     with (
         finished.edited("src/lile/data/arch.py", "", "\nEDITED = True\n"),
-        finished.edited("edit.yaml", "{}\n", "encoders: {tiny_vit: {trainable_blocks: 1, batch_size: 3}}\n"),
+        finished.edited("edit.yaml", "{}\n", "encoders: {tiny_vit: {trainable_blocks: 3, batch_size: 3}}\n"),
         finished.edited("workflow/scripts/check.py", "", "\nEDITED = True\n"),
     ):
         assert finished.plan(TARGETS, *CONFIGS) == ARCH | of(IMAGES, "demo")

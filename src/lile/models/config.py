@@ -73,9 +73,13 @@ class LossConfig:
     """Delta of Eq. 8, against the score as ``matching.reduce`` leaves it."""
     negatives: Negatives = "hardest"
     """Per anchor: its hardest negative, the sum over all, or the mean over all."""
+    warmup_steps: int = 0
+    """Optimiser steps at the start that take the mean over all negatives: from random weights the hardest negative
+    alone can pull everything into one point, where the loss stays at twice the margin (VSE-infinity's remedy)."""
 
     def __post_init__(self) -> None:
         _one_of("loss.negatives", self.negatives, Negatives)
+        _at_least("loss.warmup_steps", self.warmup_steps, 0)
         if not self.margin > 0:
             raise InputError(f"loss.margin={self.margin} must be positive")
 

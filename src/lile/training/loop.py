@@ -104,10 +104,9 @@ class Trainer:
         total, pairs = torch.zeros((), device=self.fabric.device), 0
         batches, count = self.epoch_batches(epoch)
         # A bar on a terminal; in a log file one line per epoch is enough.
-        for batch in tqdm(
-            batches, total=count, desc=f"{self.label} epoch {epoch}", unit="batch", disable=None, leave=False
-        ):
-            loss = self.step(batch)
+        bar = tqdm(batches, total=count, desc=f"{self.label} epoch {epoch}", unit="batch", disable=None, leave=False)
+        for number, batch in enumerate(bar, start=(epoch - 1) * count):
+            loss = self.step(batch, number)
             total += loss * len(batch.groups)
             pairs += len(batch.groups)
         mean = float(total) / pairs
@@ -115,11 +114,13 @@ class Trainer:
             raise InputError(f"{self.label}: the loss of epoch {epoch} is {mean}; lower training.learning_rate")
         return mean, pairs
 
-    def step(self, batch: Batch) -> torch.Tensor:
-        """Take one optimiser step on a batch; return its loss, a scalar."""
+    def step(self, batch: Batch, number: int) -> torch.Tensor:
+        """Take the optimiser step ``number`` (from 0) on a batch; return its loss, a scalar."""
         scores_BB = self.forward(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep)
         negatives_BB = negatives_of(batch.groups, batch.images)
-        loss = triplet_loss(scores_BB, negatives_BB, self.config.loss.margin, self.config.loss.negatives)
+        settings = self.config.loss
+        negatives = "mean" if number < settings.warmup_steps else settings.negatives
+        loss = triplet_loss(scores_BB, negatives_BB, settings.margin, negatives)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         limit = self.config.training.clip_norm

@@ -100,6 +100,20 @@ def test_a_real_sigkill_in_mid_training_costs_nothing_but_time(fold_case, tmp_pa
     assert whole == killed
 
 
+def test_the_first_steps_take_all_negatives_and_the_rest_the_hardest(fold_case, tmp_path, monkeypatch):
+    modes = []
+
+    def noted(scores, negatives, margin, mode):
+        modes.append(mode)
+        return triplet_loss(scores, negatives, margin, mode)
+
+    monkeypatch.setattr(loop, "triplet_loss", noted)
+    config = json.loads(json.dumps(fold_case.config))
+    config["model_config"]["loss"] = {"warmup_steps": 5}
+    train_fold(config, fold_case.files, tmp_path / "work", tmp_path / "out", "c")
+    assert modes == ["mean"] * 5 + ["hardest"] * 7  # three epochs of four batches
+
+
 def test_every_parameter_learns(fold_case):
     inputs = load_fold(fold_case.config, fold_case.files)
     batch = _one_batch(inputs)
