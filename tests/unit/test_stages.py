@@ -108,7 +108,7 @@ def test_lists(config):
     assert stages.datasets_of(config, "pairs") == ["flickr8k", "medpix"]
     assert stages.downloaded(config) == ["arch"]
     assert stages.encoders_of(config, "text") == ["biomed_roberta", "minilm", "tiny_roberta"]
-    assert stages.folds_of(config, "medpix") == [0, 1, 2]
+    assert stages.folds_of(config, "medpix") == [0, 1]
     assert list(stages.converted_weights(config)) == ["mobilenet_v1_075"]
     assert stages.table_runs(config, "arch")[:2] == [("arch", "lile_paper", 0), ("arch", "lile_paper", 1)]
     sharded = put(config, "datasets.demo.shards", 2)
