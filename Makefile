@@ -31,8 +31,9 @@ demo: setup  ## the whole workflow on drawn images, ending with a table of recal
 	$(BIN)/snakemake --cores $(CORES) results/tables/demo.csv
 	@$(BIN)/python workflow/scripts/show_table.py results/tables/demo.csv
 
+# One process a core, one thread each: small tensors on several threads wait more than they compute.
 test: setup  ## the tests that need no cluster, GPU or browser
-	$(BIN)/python -m pytest -m "not slurm and not gpu and not browser" $(TEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slurm and not gpu and not browser" $(TEST)
 
 test-all: setup  ## every test that this machine can run
 	$(BIN)/python -m pytest $(TEST)
