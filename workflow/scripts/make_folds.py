@@ -7,7 +7,6 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from lile.data.folds import make_folds
-
 from lile.data.records import read_images
 from lile.files import write_csv
 from lile.script import run_script

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from lile.features.text_encoder import load_text_encoder
 
 from lile.evaluation.inputs import FoldFiles
 from lile.features.image_encoder import load_image_encoder
 from lile.features.store import write_store
+from lile.features.text_encoder import load_text_encoder
 
 ITEMS = 24
 
