@@ -18,13 +18,14 @@ import torch
 from tqdm import tqdm
 
 from lile.errors import InputError
-from lile.features.image_encoder import ImageEncoder
 from lile.features.pipeline import ahead_of, best_device, one_behind, to_host
 from lile.features.shard_writer import write_store
-from lile.features.text_encoder import TextEncoder
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # types only: a change of one modality's encoder must not plan the other's tokens
     import pandas as pd
+
+    from lile.features.image_encoder import ImageEncoder
+    from lile.features.text_encoder import TextEncoder
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,18 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def negatives_of(groups_B: Tensor, images_B: Tensor) -> Tensor:
-    """Return which pairs [B, B] may serve as negatives: another image and another group.
+def negatives_of(groups_B: Tensor, images_B: Tensor, texts_B: Tensor) -> Tensor:
+    """Return which pairs [B, B] may serve as negatives: another image, another group, and other words.
+
+    Two groups may share a sentence word for word; the same text cannot be both right and wrong for an image.
 
     Args:
         groups_B: an integer per pair that names its group.
         images_B: an integer per pair that names its image.
+        texts_B: an integer per pair that names its text.
     """
-    return (groups_B[:, None] != groups_B[None, :]) & (images_B[:, None] != images_B[None, :])
+    differ = [codes_B[:, None] != codes_B[None, :] for codes_B in (groups_B, images_B, texts_B)]
+    return differ[0] & differ[1] & differ[2]
 
 
 def triplet_loss(scores_BB: Tensor, negatives_BB: Tensor, margin: float, negatives: str = "hardest") -> Tensor:

@@ -29,11 +29,17 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """Load safetensors into ``model``, every name and shape in its place.
 
     Raises:
-        InputError: the file does not fit the model; the first names that differ are given.
+        InputError: the file is damaged or does not fit the model; the first names that differ are given.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    result = model.load_state_dict(load_file(path), strict=False)
+    try:
+        result = model.load_state_dict(load_file(path), strict=False)
+    except SafetensorError as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it and run the training rule again") from error
+    except RuntimeError as error:  # torch names each tensor whose shape differs
+        raise InputError(f"{path} does not fit {type(model).__name__}: {error}") from error
     if result.missing_keys or result.unexpected_keys:
         raise InputError(
             f"{path} does not fit {type(model).__name__}: missing {result.missing_keys[:5]}, "

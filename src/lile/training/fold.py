@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
-from lile.evaluation.metrics import flat_metrics, fold_metrics
+from lile.evaluation.ranks import DIRECTIONS, fold_ranks
+from lile.evaluation.recalls import RECALLS, figures_of
 from lile.evaluation.score import score_matrix
 from lile.files import digest_of, sha256_of, write_json
 from lile.models.config import ModelConfig
@@ -36,7 +37,8 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
     Args:
         config: ``dataset, model, fold, seed, model_config, encoders`` (see :func:`lile.evaluation.inputs.load_fold`).
         files: the fold's inputs.
-        progress: folder of checkpoints, named after config and code by the caller; emptied at the end.
+        progress: folder of checkpoints, named after config and code by the caller; inside, a folder is named after the
+            inputs' bytes, so that no training resumes on other data. Emptied at the end.
         out: ``model.safetensors``, ``history.jsonl`` and ``run.json`` are renamed into place here.
         code: fingerprint of the code, for the record.
 
@@ -45,16 +47,16 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
     """
     with training_lock(progress / "lock"), _deterministic():
         inputs = load_fold(config, files)
-        store = Progress(progress)
+        digests = {str(path): sha256_of(path) for path in files.all()}
+        store = Progress(progress / digest_of(list(digests.values())))
         state = _trainer(config, inputs, store).run()
         load_weights(inputs.model, store.best_weights(state.best_epoch))
-        record = _record(config, files, inputs, state, code)
+        record = _record(config, digests, inputs, state, code)
         about = {name: record[name] for name in ("dataset", "model", "fold", "config", "encoders")}
         write_weights(out / "model.safetensors", inputs.model.state_dict(), about)
         write_history(out / "history.jsonl", state.history)
         write_json(out / "run.json", record)
-    for left in (*progress.glob("best-*.safetensors"), store.checkpoint, progress / "history.jsonl"):
-        left.unlink(missing_ok=True)
+        store.remove()
 
 
 def _trainer(config: Mapping[str, Any], inputs: FoldInputs, progress: Progress) -> Trainer:
@@ -109,15 +111,17 @@ def _validation(inputs: FoldInputs, fold: int, seed: int) -> Callable[[], dict[s
     if len(ids) > most:
         draw = np.random.default_rng(seed_for(seed, "validation")).choice(len(ids), most, replace=False)
         ids = [ids[i] for i in sorted(draw)]
-    images = inputs.images[inputs.images["image_id"].isin(set(ids))]
+    group_of = dict(zip(inputs.images["image_id"], inputs.images["group"], strict=True))
+    groups = [group_of[image_id] for image_id in ids]
     descriptions = inputs.descriptions_of(ids)
     text_ids = descriptions["text_id"].unique().tolist()
 
     def validate() -> dict[str, float]:
         scores = score_matrix(inputs.model, inputs.image_store, inputs.text_store, ids, text_ids, label="validation")
-        metrics, _ = fold_metrics(scores, ids, text_ids, images, descriptions)
-        flat = flat_metrics(metrics["protocols"]["own"])
-        return {name: value for name, value in flat.items() if "/R" in name or name == "Rsum"}
+        ranks = fold_ranks(scores, ids, text_ids, groups, descriptions)["own"]
+        figures = {way: figures_of(ranks[way]) for way in DIRECTIONS}
+        recalls = {f"{way}/{name}": figures[way][name] for way in DIRECTIONS for name in RECALLS}
+        return {**recalls, "Rsum": sum(recalls.values())}
 
     return validate
 
@@ -133,7 +137,9 @@ def _deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _record(config: Mapping[str, Any], files: FoldFiles, inputs: FoldInputs, state: State, code: str) -> dict[str, Any]:
+def _record(
+    config: Mapping[str, Any], digests: Mapping[str, str], inputs: FoldInputs, state: State, code: str
+) -> dict[str, Any]:
     """Return the content of ``run.json``."""
     machine = host()
     return {
@@ -153,6 +159,6 @@ def _record(config: Mapping[str, Any], files: FoldFiles, inputs: FoldInputs, sta
         "best_epoch": state.best_epoch,
         "parameters": sum(p.numel() for p in inputs.model.parameters() if p.requires_grad),
         "encoders": inputs.encoders,
-        "inputs": {str(path): sha256_of(path) for path in files.all()},
+        "inputs": dict(digests),
         "interruptions": state.interruptions,
     }

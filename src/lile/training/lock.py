@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
+
+log = logging.getLogger(__name__)
 
 BEAT_S = 20.0  # the holder touches the file this often
 STALE_S = 180.0  # untouched for this long, the holder is taken for dead
@@ -29,7 +32,7 @@ def training_lock(path: Path) -> Iterator[None]:
         InputError: another live process trains this fold; the message names host, process and age.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _acquire(path)
+    mine = _acquire(path)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
     beat.start()
@@ -38,10 +41,11 @@ def training_lock(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         beat.join()
-        path.unlink(missing_ok=True)
+        if _holder(path) == mine:  # else it was taken over while we were thought dead
+            path.unlink(missing_ok=True)
 
 
-def _acquire(path: Path) -> None:
+def _acquire(path: Path) -> dict[str, Any]:
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "started_unix": time.time()}
     for _ in range(2):  # once more after a stale lock is removed
         try:
@@ -51,22 +55,31 @@ def _acquire(path: Path) -> None:
         else:
             with os.fdopen(handle, "w") as stream:
                 json.dump(holder, stream)
-            return
+            return holder
     raise InputError(f"{path}: another process took the lock at the same moment; start again when it has ended")
 
 
 def _remove_if_stale(path: Path) -> None:
     try:
         age_s = time.time() - path.stat().st_mtime
-        holder = json.loads(path.read_text() or "{}")
-    except (FileNotFoundError, json.JSONDecodeError):
-        age_s, holder = (0.0, {}) if path.exists() else (STALE_S, {})
+    except FileNotFoundError:
+        return
+    holder = _holder(path)
     if age_s < STALE_S and not _is_gone(holder):
         raise InputError(
             f"{path}: this fold is being trained by process {holder.get('pid', '?')} on {holder.get('host', '?')} "
             f"(last sign of life {age_s:.0f} s ago); wait for it, end it, or remove the file if it is not running"
         )
     path.unlink(missing_ok=True)
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    """What the lock says of its holder; nothing where it is gone or was torn while being written."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:
@@ -83,5 +96,9 @@ def _is_gone(holder: dict[str, Any]) -> bool:
 
 def _beat(path: Path, stop: threading.Event) -> None:
     while not stop.wait(BEAT_S):
-        if path.exists():
+        try:
             os.utime(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:  # a hiccup of a shared disk: the next beat may reach it
+            log.warning("%s: no heartbeat (%s)", path, error)

@@ -117,7 +117,7 @@ class Trainer:
     def step(self, batch: Batch, number: int) -> torch.Tensor:
         """Take the optimiser step ``number`` (from 0) on a batch; return its loss, a scalar."""
         scores_BB = self.forward(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep)
-        negatives_BB = negatives_of(batch.groups, batch.images)
+        negatives_BB = negatives_of(batch.groups, batch.images, batch.texts)
         settings = self.config.loss
         negatives = "mean" if number < settings.warmup_steps else settings.negatives
         loss = triplet_loss(scores_BB, negatives_BB, settings.margin, negatives)

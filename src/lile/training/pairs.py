@@ -65,6 +65,7 @@ class Batch:
     text_keep: Tensor
     images: Tensor
     groups: Tensor
+    texts: Tensor
 
 
 def batch_indices(count: int, batch_size: int, seed: int) -> list[np.ndarray]:
@@ -86,4 +87,5 @@ def batches(
             *tensors_of(texts, pairs.text_rows[index], device),
             images=torch.from_numpy(pairs.images[index]).to(device),
             groups=torch.from_numpy(pairs.groups[index]).to(device),
+            texts=torch.from_numpy(pairs.text_rows[index]).to(device),
         )

@@ -77,6 +77,13 @@ class Progress:
             if old != self.best_weights(state.best_epoch):
                 old.unlink()
 
+    def remove(self) -> None:
+        """Remove the folder, the checkpoint first: a kill in between then starts anew, not from a ruin."""
+        self.checkpoint.unlink(missing_ok=True)
+        for left in (*self.folder.glob("best-*.safetensors"), self.folder / "history.jsonl"):
+            left.unlink(missing_ok=True)
+        self.folder.rmdir()
+
     def resume(self, parts: Mapping[str, Any], device: torch.device) -> State:
         """Load the last checkpoint into ``parts``, if there is one; return where training stands."""
         if not self.checkpoint.exists():

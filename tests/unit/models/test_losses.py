@@ -26,16 +26,17 @@ def test_loss_equals_the_loop(mode):
     for size in (2, 3, 8):
         scores = torch.randn(size, size, generator=generator, dtype=torch.float64)
         groups = torch.randint(0, size, (size,), generator=generator)
-        negatives = negatives_of(groups, torch.arange(size))
+        negatives = negatives_of(groups, torch.arange(size), torch.arange(size))
         found = triplet_loss(scores, negatives, 0.7, mode)
         assert found.item() == pytest.approx(slow_loss(scores.tolist(), negatives.tolist(), 0.7, mode))
 
 
-def test_same_image_or_group_is_never_a_negative():
-    groups, images = torch.tensor([5, 5, 6, 7]), torch.tensor([0, 1, 2, 2])
-    negatives = negatives_of(groups, images)
-    assert not negatives[0, 1]
-    assert not negatives[2, 3]
+def test_same_image_group_or_text_is_never_a_negative():
+    groups, images, texts = torch.tensor([5, 5, 6, 7]), torch.tensor([0, 1, 2, 2]), torch.tensor([8, 9, 10, 8])
+    negatives = negatives_of(groups, images, texts)
+    assert not negatives[0, 1]  # one group
+    assert not negatives[2, 3]  # one image
+    assert not negatives[0, 3]  # the same words in two groups
     assert negatives[0, 2]
     assert not negatives.diagonal().any()
     scores = torch.zeros(4, 4)

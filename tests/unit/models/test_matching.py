@@ -57,7 +57,7 @@ def test_float32_scores_agree_to_1e_6(steps):
 def test_gradients_of_a_loss_equal_the_direct_forms(knobs, steps):
     matcher, v, w = matcher_and_maps(steps, images=6, texts=6, **knobs)
     groups = torch.tensor([0, 0, 1, 2, 3, 4])
-    negatives = negatives_of(groups, torch.arange(6))
+    negatives = negatives_of(groups, torch.arange(6), torch.arange(6))
     found = {}
     for name, form in (("fast", matcher.scores), ("direct", lambda a, b: scores_direct(matcher, a, b))):
         leaves = [v.clone().requires_grad_(), w.clone().requires_grad_()]

@@ -17,6 +17,7 @@ from lile.errors import InputError
 from lile.evaluation.fold import evaluate_fold
 from lile.evaluation.inputs import load_fold
 from lile.models.losses import triplet_loss
+from lile.models.weights import load_weights, write_weights
 from lile.training import loop
 from lile.training.fold import train_fold
 from lile.training.pairs import Batch, batches, pair_set
@@ -70,6 +71,52 @@ def test_killed_after_any_epoch_the_weights_are_bit_identical(fold_case, tmp_pat
     assert json.loads((tmp_path / "resumed" / "run.json").read_text())["interruptions"] == 1
 
 
+def test_a_killed_run_never_resumes_on_other_data(fold_case, tmp_path, monkeypatch):
+    """Else images of the new test part could have trained the weights."""
+    real = loop.Trainer._train
+
+    def dies(self, number):
+        if number == 2:
+            raise Killed
+        return real(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "_train", dies)
+        with pytest.raises(Killed):
+            train_fold(fold_case.config, fold_case.files, tmp_path / "work", tmp_path / "out", "c")
+    rows = fold_case.files.folds.read_text().splitlines()
+    swapped = [rows[0], *(row.replace("train", "?").replace("test", "train").replace("?", "test") for row in rows[1:])]
+    fold_case.files.folds.write_text("\n".join(swapped) + "\n")
+    train_fold(fold_case.config, fold_case.files, tmp_path / "work", tmp_path / "out", "c")
+    train_fold(fold_case.config, fold_case.files, tmp_path / "clean", tmp_path / "expected", "c")
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["interruptions"] == 0
+    found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "expected"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_weights_that_do_not_fit_or_are_cut_off_are_named(fold_case, tmp_path):
+    inputs = load_fold(fold_case.config, fold_case.files)
+    path = tmp_path / "model.safetensors"
+    write_weights(path, {**inputs.model.state_dict(), "image_pool.values.bias": torch.zeros(3)}, {})
+    with pytest.raises(InputError, match=r"image_pool\.values\.bias"):
+        load_weights(inputs.model, path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be read"):
+        load_weights(inputs.model, path)
+
+
+def test_the_rate_falls_and_training_stops_when_validation_stands_still(fold_case, tmp_path, monkeypatch):
+    monkeypatch.setattr("lile.training.fold._validation", lambda *args: lambda: {"Rsum": 50.0})
+    config = json.loads(json.dumps(fold_case.config))
+    settings = {"epochs": 20, "patience": 4, "plateau": {"patience": 1, "factor": 0.5}, "learning_rate": 0.01}
+    config["model_config"]["training"] |= settings
+    train_fold(config, fold_case.files, tmp_path / "work", tmp_path / "out", "c")
+    history = [json.loads(line) for line in (tmp_path / "out" / "history.jsonl").read_text().splitlines()]
+    assert [entry["best"] for entry in history] == [True, False, False, False, False]
+    assert [entry["learning_rate"] for entry in history] == [0.01, 0.01, 0.01, 0.005, 0.005]
+    assert all(entry["seconds"] > 0 and entry["time_unix"] > 1.7e9 for entry in history)
+
+
 @pytest.mark.slow
 def test_a_real_sigkill_in_mid_training_costs_nothing_but_time(fold_case, tmp_path, project_root):
     config = json.loads(json.dumps(fold_case.config))
@@ -87,9 +134,8 @@ def test_a_real_sigkill_in_mid_training_costs_nothing_but_time(fold_case, tmp_pa
         ]  # fmt: skip
 
     victim = subprocess.Popen(command("killed"), stderr=subprocess.PIPE)
-    history = tmp_path / "killed" / "work" / "history.jsonl"
-    deadline = time.monotonic() + 120
-    while not (history.exists() and len(history.read_text().splitlines()) >= 2) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 300
+    while _epochs_done(tmp_path / "killed" / "work") < 2 and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
@@ -145,6 +191,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(fold_case, tmp_path, monkeypatc
     monkeypatch.setattr(loop, "triplet_loss", lambda *args: triplet_loss(*args) * float("nan"))
     with pytest.raises(InputError, match="learning_rate"):
         train_fold(fold_case.config, fold_case.files, tmp_path / "work", tmp_path / "out", "c")
+
+
+def _epochs_done(work) -> int:
+    return max((len(path.read_text().splitlines()) for path in work.glob("*/history.jsonl")), default=0)
 
 
 def _one_batch(inputs) -> Batch:

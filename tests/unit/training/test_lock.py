@@ -40,3 +40,13 @@ def test_another_host_counts_as_alive_until_its_heartbeat_stops(tmp_path):
     os.utime(path, (old, old))
     with training_lock(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_torn_lock_goes_stale_and_a_lock_taken_over_is_left_to_its_holder(tmp_path):
+    path = tmp_path / "lock"
+    path.write_text('{"host": "el')
+    old = path.stat().st_mtime - STALE_S - 1
+    os.utime(path, (old, old))
+    with training_lock(path):
+        path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    assert json.loads(path.read_text())["host"] == "elsewhere"
