@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 import yaml
 
-TARGETS = ["results/tables/demo.csv", "results/tables/arch.csv"]
-# Fewer folds and models than shipped: the same rules, planned faster.
-SMALL = {
-    "datasets": {"demo": {"folds": {"count": 2}}, "arch": {"folds": {"count": 2}}},
-    "tables": {"arch": {"models": ["lile_paper"]}},
+DATASETS = ("demo", "arch", "mine")
+TARGETS = [f"results/tables/{name}.csv" for name in DATASETS]
+# Fewer folds and models than shipped: the same rules, planned faster. And a person's own pairs beside the two.
+MINE = {
+    "kind": "pairs",
+    "file": "mine/pairs.csv",
+    "columns": {"group": "figure"},
+    "encoders": {"image": "tiny_vit", "text": "tiny_roberta"},
+    "folds": {"count": 2},
 }
+SMALL = {
+    "datasets": {"demo": {"folds": {"count": 2}}, "arch": {"folds": {"count": 2}}, "mine": MINE},
+    "models": {"small": {"maps": 2, "width": 16}},
+    "tables": {"arch": {"models": ["lile_paper"]}, "mine": {"dataset": "mine", "models": ["small"]}},
+}
+ROWS = "figure,image,caption\n1,a.png,Glands. Dark nuclei.\n2,b.png,Stroma.\n3,c.png,Necrosis.\n"
 CONFIGS = ["--configfile", "small.yaml", "edit.yaml"]
 
 TABLE = ["table"]
@@ -26,17 +36,27 @@ READ = [*FOLDS, *IMAGES, *DESCRIBE]
 
 
 def of(rules: list[str], *datasets: str) -> set[str]:
-    return {f"{rule} {dataset}" for rule in rules for dataset in datasets or ("demo", "arch")}
+    return {f"{rule} {dataset}" for rule in rules for dataset in datasets or DATASETS}
 
 
 NOTHING: set[str] = set()
 DEMO = of(["read_synthetic", *READ], "demo")
 ARCH = of(["read_arch", *READ], "arch")
+UNPACK = ARCH | of(["unpack_arch"], "arch")
+DOWNLOAD = UNPACK | of(["download_arch"], "arch")
+PAIRS = of(["read_pairs", *READ], "mine")
 
 CODE = {
     "src/lile/data/arch.py": ARCH,
     "src/lile/data/synthetic/draw.py": DEMO,
-    "src/lile/data/pairs.py": NOTHING,
+    "src/lile/data/pairs.py": PAIRS,
+    "src/lile/data/limit.py": PAIRS,
+    "src/lile/data/rows.py": ARCH | PAIRS,
+    "src/lile/data/assemble.py": ARCH | PAIRS,
+    "src/lile/data/images.py": ARCH | PAIRS | of(TOKENS),
+    "src/lile/data/records.py": DEMO | ARCH | PAIRS,
+    "src/lile/data/download.py": DOWNLOAD,
+    "src/lile/data/unpack.py": UNPACK,
     "src/lile/data/sentences.py": of(DESCRIBE),
     "src/lile/data/folds.py": of(FOLDS),
     "src/lile/features/shard_writer.py": of(TOKENS),
@@ -55,23 +75,27 @@ CODE = {
     "src/lile/cli.py": NOTHING,
     "src/lile/config_checks.py": NOTHING,
     "src/lile/fingerprint.py": NOTHING,
-    "src/lile/files.py": DEMO | ARCH | of(["download_arch", "unpack_arch"], "arch"),
+    "src/lile/files.py": DEMO | DOWNLOAD | PAIRS,
     "workflow/scripts/table.py": of(TABLE),
     "workflow/scripts/describe.py": of(DESCRIBE),
-    "workflow/scripts/unpack_arch.py": ARCH | of(["unpack_arch"], "arch"),
+    "workflow/scripts/unpack_arch.py": UNPACK,
+    "workflow/scripts/read_pairs.py": PAIRS,
     "workflow/scripts/check.py": NOTHING,
 }
 
 CONFIG = {
-    "seed": (7, DEMO | of(FOLDS, "arch")),
+    "seed": (7, DEMO | of(FOLDS, "arch") | of([*FOLDS, *TOKENS], "mine")),
     "datasets.demo.items": (50, DEMO),
     "datasets.demo.descriptions": ("whole", of(DESCRIBE, "demo")),
     "datasets.demo.folds.validation": (0.2, of(FOLDS, "demo")),
     "datasets.demo.folds.group_by": ("image", of(FOLDS, "demo")),
     "datasets.demo.shards": (2, of(TOKENS, "demo")),
     "datasets.arch.verify": ("header", ARCH),
-    "datasets.arch.archives.books_set.sha256": ("0" * 64, ARCH | of(["download_arch", "unpack_arch"], "arch")),
-    "encoders.tiny_vit.trainable_blocks": (3, of(IMAGES, "demo")),
+    "datasets.arch.archives.books_set.sha256": ("0" * 64, DOWNLOAD),
+    "datasets.mine.limit": (2, PAIRS),
+    "datasets.mine.folds.count": (3, of(FOLDS, "mine")),
+    "models.small.maps": (3, of(TRAIN, "mine")),
+    "encoders.tiny_vit.trainable_blocks": (3, of(IMAGES, "demo", "mine")),
     "encoders.tiny_vit.batch_size": (7, NOTHING),
     "encoders.biomed_roberta.max_tokens": (64, of(TEXTS, "arch")),
     "models.lile_demo.loss.margin": (0.3, of(TRAIN, "demo")),
@@ -85,7 +109,9 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def finished(project):
-    """The project after a finished run of both tables."""
+    """The project after a finished run of all tables."""
+    (project.root / "mine").mkdir()
+    (project.root / "mine" / "pairs.csv").write_text(ROWS)
     (project.root / "small.yaml").write_text(yaml.safe_dump(SMALL))
     (project.root / "edit.yaml").write_text("{}\n")
     project.finish(TARGETS, *CONFIGS)
@@ -127,7 +153,7 @@ def test_two_edits_at_once_are_both_seen(finished):
         finished.edited("edit.yaml", "{}\n", "encoders: {tiny_vit: {trainable_blocks: 3, batch_size: 3}}\n"),
         finished.edited("workflow/scripts/check.py", "", "\nEDITED = True\n"),
     ):
-        assert finished.plan(TARGETS, *CONFIGS) == ARCH | of(IMAGES, "demo")
+        assert finished.plan(TARGETS, *CONFIGS) == ARCH | of(IMAGES, "demo", "mine")
 
 
 def test_a_deleted_table_is_written_again_and_nothing_else(finished):
