@@ -49,13 +49,17 @@ format: setup  ## bring all code into shape
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
+# Where a config says tracking.uri, name it here, too: make mlflow MLFLOW_TRACKING_URI=sqlite:////data/runs.db
 mlflow: setup  ## open the recorded runs in a browser: http://127.0.0.1:5000
-	@test -f results/mlflow/mlflow.db || { echo "No runs yet: make demo"; exit 1; }
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 \
-	  --backend-store-uri sqlite:///results/mlflow/mlflow.db
+	@uri=$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow/mlflow.db}; \
+	case $$uri in \
+	  http://*|https://*) echo "The runs are on a server: $$uri" | sed 's#//[^/]*@#//#'; exit ;; \
+	  sqlite:///*) test -f "$${uri#sqlite:///}" || { echo "No runs in $$uri yet: make demo"; exit 1; } ;; \
+	esac; \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --backend-store-uri "$$uri"
 
 lock:  ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --python-version 3.11 --upgrade --output-file requirements.lock --quiet
 
 clean:  ## remove .venv and caches; results/, resources/ and work/ stay

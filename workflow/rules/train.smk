@@ -18,7 +18,7 @@ rule train_fold:
         "results/logs/train_fold/{dataset}.{model}.{fold}.log",
     benchmark:
         "results/benchmarks/train_fold/{dataset}.{model}.{fold}.tsv"
-    threads: 1  # its matrices are small: folds side by side, a core each, beat one fold on all cores
+    threads: 1  # its matrices are small: on several threads they wait; folds run side by side instead
     resources:
         gpu=gpus,
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
