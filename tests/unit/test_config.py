@@ -51,7 +51,7 @@ def test_shipped_configs_are_valid_alone_and_together():
         assert path.stem in load([path])["tables"]
     joined = load(TRIALS)
     assert joined["datasets"]["flickr8k"]["limit"] == 150, "short.yaml lies over the trials"
-    assert joined["models"]["lile_trial_scaled"]["matching"]["reduce"] == "mean"
+    assert joined["models"]["lile_medpix_scaled"]["matching"]["reduce"] == "mean"
 
 
 def test_defaults_are_filled_at_every_level_and_agree_with_the_model(small):

@@ -15,7 +15,7 @@ from lile.config import ROOT, load
 WILDCARDS = {
     "demo": {"dataset": "demo", "model": "lile_demo", "fold": "1", "table": "demo", "archive": "books_set"},
     "arch": {"dataset": "arch", "model": "lile_paper", "fold": "1", "table": "arch", "archive": "books_set"},
-    "medpix": {"dataset": "medpix", "model": "lile_trial_paper", "fold": "0", "table": "medpix"},
+    "medpix": {"dataset": "medpix", "model": "lile_medpix_paper", "fold": "0", "table": "medpix"},
 }
 ENCODER = {"demo": "tiny_vit", "arch": "deit_base", "medpix": "minilm"}
 STAGES_OF = {
