@@ -64,7 +64,7 @@ CODE = {
     "src/lile/features/mobilenet.py": of(IMAGES),
     "src/lile/features/text_encoder.py": of(TEXTS),
     "src/lile/evaluation/ceiling.py": of(EVALUATE),
-    "src/lile/models/matching.py": of(TRAIN),
+    "src/lile/matching/steps.py": of(TRAIN),
     "src/lile/models/losses.py": of(TRAIN),
     "src/lile/training/loop.py": of(TRAIN),
     "src/lile/training/lock.py": of(TRAIN),
@@ -125,7 +125,7 @@ def test_after_a_run_there_is_nothing_to_do(finished):
 def test_comments_docstrings_and_layout_run_nothing(finished):
     with (
         finished.edited("src/lile/data/arch.py", "", "\n# a comment\n"),
-        finished.edited("src/lile/models/matching.py", '"""', '"""Said otherwise. '),
+        finished.edited("src/lile/matching/steps.py", '"""', '"""Said otherwise. '),
         finished.edited("workflow/scripts/table.py", "\n\n\n", "\n\n\n\n\n"),
     ):
         assert finished.plan(TARGETS, *CONFIGS) == NOTHING

@@ -8,15 +8,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from lile.errors import InputError
+from lile.matching.config import MatchingConfig
+from lile.values import at_least, one_of
 
 Preset = Literal["paper", "scaled", "custom"]
-Clip = Literal["relu", "leaky_relu_0.1", "none"]
-Operand = Literal["original", "refined"]
-Direct = Literal["mean_map", "mean_cosine", "none"]
-Reduce = Literal["sum", "mean"]
 Negatives = Literal["hardest", "sum", "mean"]
 Precision = Literal["auto", "32", "bf16"]
 
@@ -32,37 +30,7 @@ class PoolingConfig:
 
     def __post_init__(self) -> None:
         if self.hidden is not None:
-            _at_least("pooling.hidden", self.hidden, 1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MatchingConfig:
-    """Eq. 1 to 7 (PAPER.md section 4)."""
-
-    inverse_temperature: float = 9.0
-    """lambda of Eq. 2."""
-    alpha_init: float = 0.5
-    """alpha of Eq. 5 at the start: the sigmoid of a free scalar."""
-    score_operand: Operand = "original"
-    """v_i in Eq. 6: the map before or after refinement."""
-    direct: Direct = "mean_map"
-    """sim(v_i, T) of Eq. 5: against the mean map, or the mean over all maps; ``none`` leaves only the cross term."""
-    clip: Clip = "relu"
-    """What Eq. 1 does to negative cosines."""
-    renormalise: bool = False
-    """Bring a refined map back to unit length after the gate."""
-    reduce: Reduce = "sum"
-    """Eq. 7 as printed, or the mean over its 2K terms (the score then lies in [-1, 1])."""
-
-    def __post_init__(self) -> None:
-        _one_of("matching.score_operand", self.score_operand, Operand)
-        _one_of("matching.direct", self.direct, Direct)
-        _one_of("matching.clip", self.clip, Clip)
-        _one_of("matching.reduce", self.reduce, Reduce)
-        if not 0 < self.alpha_init < 1:
-            raise InputError(f"matching.alpha_init={self.alpha_init} must lie between 0 and 1, both left out")
-        if not self.inverse_temperature > 0:
-            raise InputError(f"matching.inverse_temperature={self.inverse_temperature} must be positive")
+            at_least("pooling.hidden", self.hidden, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +46,8 @@ class LossConfig:
     alone can pull everything into one point, where the loss stays at twice the margin (VSE-infinity's remedy)."""
 
     def __post_init__(self) -> None:
-        _one_of("loss.negatives", self.negatives, Negatives)
-        _at_least("loss.warmup_steps", self.warmup_steps, 0)
+        one_of("loss.negatives", self.negatives, Negatives)
+        at_least("loss.warmup_steps", self.warmup_steps, 0)
         if not self.margin > 0:
             raise InputError(f"loss.margin={self.margin} must be positive")
 
@@ -94,7 +62,7 @@ class PlateauConfig:
     """What the rate is multiplied by."""
 
     def __post_init__(self) -> None:
-        _at_least("training.plateau.patience", self.patience, 0)
+        at_least("training.plateau.patience", self.patience, 0)
         if not 0 < self.factor < 1:
             raise InputError(f"training.plateau.factor={self.factor} must lie between 0 and 1, both left out")
 
@@ -120,11 +88,11 @@ class TrainingConfig:
     """At most this many validation images (a seeded draw) are scored after each epoch, with all their descriptions."""
 
     def __post_init__(self) -> None:
-        _one_of("training.precision", self.precision, Precision)
-        _at_least("training.batch_size", self.batch_size, 2)
-        _at_least("training.epochs", self.epochs, 1)
-        _at_least("training.patience", self.patience, 1)
-        _at_least("training.validation_images", self.validation_images, 2)
+        one_of("training.precision", self.precision, Precision)
+        at_least("training.batch_size", self.batch_size, 2)
+        at_least("training.epochs", self.epochs, 1)
+        at_least("training.patience", self.patience, 1)
+        at_least("training.validation_images", self.validation_images, 2)
         if not self.learning_rate > 0 or not self.clip_norm > 0:
             raise InputError("training.learning_rate and training.clip_norm must be positive")
 
@@ -147,9 +115,9 @@ class ModelConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        _one_of("preset", self.preset, Preset)
+        one_of("preset", self.preset, Preset)
         for name in ("maps", "width", "steps"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         promised = {"paper": "sum", "scaled": "mean"}.get(self.preset)
         if promised and self.matching.reduce != promised:
             raise InputError(
@@ -180,13 +148,3 @@ def _read(kind: type[Block], values: Mapping[str, Any], where: str) -> Block:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise InputError(f"unknown key {where}.{name}; {hint}")
     return kind(**values)
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name}={value!r} must be a whole number of at least {least}")
-
-
-def _one_of(name: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise InputError(f"{name}={value!r} is not one of {', '.join(get_args(choices))}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lile.matching.matcher import IterativeMatching
 from lile.models.config import ModelConfig
-from lile.models.matching import IterativeMatching
 from lile.models.pooling import MapPooling
 
 CHUNK = 16  # items of like length that go through a top together

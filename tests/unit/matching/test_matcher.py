@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lile.models.config import MatchingConfig
+from lile.matching.config import MatchingConfig
+from lile.matching.direct import pair_scores_direct, scores_direct
+from lile.matching.matcher import IterativeMatching
 from lile.models.losses import negatives_of, triplet_loss
-from lile.models.matching import IterativeMatching
-from lile.models.matching_direct import pair_scores_direct, scores_direct
 
 KNOBS = [
     {"score_operand": "refined"},
@@ -123,7 +123,7 @@ def test_order_of_items_does_not_change_a_score():
 def test_tiles_do_not_change_a_score(monkeypatch):
     matcher, v, w = matcher_and_maps(3, images=7, texts=5)
     whole = matcher.scores(v, w)
-    monkeypatch.setattr("lile.models.matching.TILE_FLOATS", 40)
+    monkeypatch.setattr("lile.matching.eager.TILE_FLOATS", 40)
     torch.testing.assert_close(matcher.scores(v, w), whole, rtol=0, atol=1e-13)
 
 
