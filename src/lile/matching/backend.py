@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from lile.matching.compiler import native_library
 from lile.matching.eager import add_cross
+from lile.matching.native import cross_native
 from lile.matching.sides import Side
 
 if TYPE_CHECKING:
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 def cross_scores(matcher: IterativeMatching, images: Side, texts: Side) -> Tensor:
     """Return the cross terms [N, M] of Eq. 6, summed over both directions and the K steps, without a graph."""
+    library = native_library() if images.vectors.device.type == "cpu" and images.vectors.dtype == torch.float32 else None
+    if library is not None:
+        return cross_native(library, matcher, images, texts)
     scores_NM = images.vectors.new_zeros(len(images), len(texts))
     config, steps = matcher.config, matcher.steps
     if config.image_asks:

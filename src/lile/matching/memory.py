@@ -25,8 +25,12 @@ class GatedMemory(nn.Module):
 
     def query_half(self, x: Tensor) -> Tensor:
         """Return ``[Ug_x x + bg; Uo_x x + bo]`` [..., 2d] for queries x [..., d]."""
+        return functional.linear(x, *self.query_weights())
+
+    def query_weights(self) -> tuple[Tensor, Tensor]:
+        """Return the query half's matrix [2d, d], gate above update, and its bias [2d]."""
         weight = torch.cat([self.gate.weight[:, : self.width], self.update.weight[:, : self.width]])
-        return functional.linear(x, weight, torch.cat([self.gate.bias, self.update.bias]))
+        return weight, torch.cat([self.gate.bias, self.update.bias])
 
     def context_half(self, y: Tensor) -> Tensor:
         """Return ``[Ug_a y; Uo_a y]`` [..., 2d] for context vectors y [..., d]; it commutes with attention."""

@@ -1,0 +1,102 @@
+"""``native.cpp`` compiled once for this machine's processor and loaded; None where that cannot be.
+
+The library lies in ``$LILE_CACHE``, else in ``lile`` under ``$XDG_CACHE_HOME`` or ``~/.cache``, under a name that holds a digest of source,
+compiler, flags and processor: machines of a cluster that share a home do not load each other's code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lile.files import replacing
+
+SOURCE = Path(__file__).with_name("native.cpp")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-shared", "-fPIC")
+COMPILERS = ("c++", "g++", "clang++")
+
+
+@dataclass(frozen=True)
+class Library:
+    """The compiled code."""
+
+    path: Path
+    lanes: int
+    """Floats of a vector register."""
+    cross: Callable[..., int]
+    """``lile_cross`` of native.cpp."""
+
+
+@cache
+def native_library() -> Library | None:
+    """Return the compiled engine, or None (said once in the log) where no compiler works or LILE_NATIVE=0 asks for none."""
+    log = logging.getLogger("lile.matching")
+    if os.environ.get("LILE_NATIVE", "1") == "0":
+        log.info("LILE_NATIVE=0: scores are computed in plain PyTorch, which is slower")
+        return None
+    try:
+        return _load(_compiled())
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        log.warning("scores are computed in plain PyTorch, which is slower: native.cpp did not compile (%s)", reason.strip())
+        return None
+
+
+def _load(path: Path) -> Library:
+    library: Any = ctypes.CDLL(str(path))
+    cross = library.lile_cross
+    pointers, numbers = [ctypes.c_void_p] * 5, [ctypes.c_int64] * 4
+    cross.argtypes = [*pointers, *numbers, ctypes.c_void_p, ctypes.c_int64]
+    cross.restype = ctypes.c_int
+    return Library(path, int(library.lile_lanes()), cross)
+
+
+def _compiled() -> Path:
+    """Return the library's path, compiled if it is not there yet. Raises ``OSError`` or ``SubprocessError``."""
+    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    if compiler is None:
+        raise FileNotFoundError(f"none of {', '.join(COMPILERS)} is installed")
+    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
+    named = [SOURCE.read_text("utf-8"), version, " ".join(FLAGS), _processor()]
+    digest = hashlib.sha256("\0".join(named).encode()).hexdigest()[:16]
+    path = _folder() / f"native-{digest}.so"
+    if not path.exists():
+        with replacing(path) as part:  # jobs that start together may each compile; the rename is whole
+            command = [compiler, *FLAGS, str(SOURCE), "-o", str(part)]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    return path
+
+
+def _processor() -> str:
+    """Return what -march=native depends on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return f"{platform.machine()} {platform.processor()}"
+    lines = cpuinfo.read_text("utf-8", errors="replace").splitlines()
+    told = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    return "\n".join(dict.fromkeys(told))
+
+
+def _folder() -> Path:
+    """Return a folder that can be written: the user's cache, else a temporary one of this process."""
+    asked = os.environ.get("LILE_CACHE")
+    folder = Path(asked) if asked else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lile"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        if asked:
+            raise
+        return Path(tempfile.mkdtemp(prefix="lile-"))
