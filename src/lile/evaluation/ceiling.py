@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lile.evaluation.ranks import PROTOCOLS, ByProtocol, Relevance
+from lile.evaluation.relevance import PROTOCOLS, ByProtocol, Relevance
 
 
 def best_ranks(relevance: Relevance) -> ByProtocol:

@@ -1,4 +1,4 @@
-"""From a fold's score matrix to the content of ``metrics.json`` and ``ranks.npz``."""
+"""From a fold's scores to the content of ``metrics.json`` and ``ranks.npz``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lile.errors import InputError
+from lile.evaluation.blocks import Scores
 from lile.evaluation.ceiling import best_ranks
-from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS, ByProtocol, fold_ranks, relevance_of, relevant_counts
+from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.recalls import figures_of, metrics_of, recall_sum
+from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS, ByProtocol, relevance_of, relevant_counts
 from lile.files import replacing
 
 BOUNDS = ("chance", "ceiling")
@@ -20,7 +22,7 @@ BOUNDS = ("chance", "ceiling")
 
 
 def fold_metrics(
-    scores_NU: np.ndarray,
+    scores: np.ndarray | Scores,
     image_ids: Sequence[str],
     text_ids: Sequence[str],
     images: pd.DataFrame,
@@ -31,7 +33,7 @@ def fold_metrics(
     """Return all figures of one fold and the rank of every query.
 
     Args:
-        scores_NU: finite scores of N images and U unique texts.
+        scores: finite scores of N images and U unique texts: a matrix [N, U], or blocks of one.
         image_ids: of the rows.
         text_ids: of the columns.
         images: ``image_id, group`` of exactly these images, in any order.
@@ -49,7 +51,7 @@ def fold_metrics(
         InputError: ids that do not match, or a score that is not finite (the pair is named).
     """
     groups = _groups_in_order(image_ids, images)
-    ranks = fold_ranks(scores_NU, image_ids, text_ids, groups, descriptions)
+    ranks = fold_ranks(scores, image_ids, text_ids, groups, descriptions)
     relevance = relevance_of(image_ids, text_ids, groups, descriptions)
     counts, best = relevant_counts(relevance), best_ranks(relevance)
     content: dict[str, Any] = {

@@ -12,78 +12,37 @@ least favourable order. Source: PAPER.md section 6.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lile.errors import InputError
+from lile.evaluation.blocks import Matrix, Scores, check_finite
+from lile.evaluation.relevance import PROTOCOLS, ByProtocol, Relevance, relevance_of
 
-PROTOCOLS = ("own", "group")
-DIRECTIONS = ("i2t", "t2i")
-BLOCK_PAIRS = 1 << 22  # pairs looked at together: 16 MiB of float32 scores, whatever the gallery's size
-
-ByProtocol = dict[str, dict[str, np.ndarray]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Relevance:
-    """Which image belongs to which description, as integer codes: a pair is relevant where the codes are equal."""
-
-    column_D: np.ndarray
-    """Score column of each description's text."""
-    image_codes: dict[str, np.ndarray]
-    """Per protocol, one code per image, [N]."""
-    description_codes: dict[str, np.ndarray]
-    """Per protocol, one code per description, [D]."""
-
-
-def first_hit_ranks(scores_QG: np.ndarray, relevant_QG: np.ndarray) -> np.ndarray:
-    """Return the 0-based place of the best relevant item of each query; ties count against the query.
-
-    Args:
-        scores_QG: finite scores, higher is better, [Q, G].
-        relevant_QG: boolean, at least one ``True`` per row, [Q, G].
-
-    Returns:
-        int64 [Q], each from 0 (first) to G - 1.
-
-    Raises:
-        ValueError: shapes differ, or a score is not finite (the pair is named).
-        InputError: a query has no relevant item.
-    """
-    scores_QG, relevant_QG = np.asarray(scores_QG), np.asarray(relevant_QG, dtype=bool)
-    if scores_QG.ndim != 2 or scores_QG.shape != relevant_QG.shape:
-        raise ValueError(f"scores {scores_QG.shape} and relevance {relevant_QG.shape} must be one [queries, gallery]")
-    if not np.isfinite(scores_QG).all():
-        query, item = np.argwhere(~np.isfinite(scores_QG))[0]
-        raise ValueError(f"score of query {query} and item {item} is {scores_QG[query, item]}: not finite, no rank")
-    if not relevant_QG.any(axis=1).all():
-        query = int(np.argmin(relevant_QG.any(axis=1)))
-        raise InputError(f"query {query} of {len(relevant_QG)} has no relevant item in the gallery: leave it out")
-    best_Q = np.where(relevant_QG, scores_QG, -np.inf).max(axis=1, initial=-np.inf)
-    return ((scores_QG >= best_Q[:, None]) & ~relevant_QG).sum(axis=1, dtype=np.int64)
+PIECE_PAIRS = 1 << 22  # pairs looked at together, where many descriptions share a block's texts
 
 
 def fold_ranks(
-    scores_NU: np.ndarray,
+    scores: np.ndarray | Scores,
     image_ids: Sequence[str],
     text_ids: Sequence[str],
     image_groups: Sequence[str],
     descriptions: pd.DataFrame,
+    protocols: Sequence[str] = PROTOCOLS,
 ) -> ByProtocol:
-    """Return the first-hit ranks of all queries of a fold, for both protocols and directions.
+    """Return the first-hit ranks of all queries of a fold, for both directions.
 
     Image to text (``i2t``): every image asks, all descriptions answer. Text to image (``t2i``): every description asks
-    (one that repeats a text too), all images answer. Works in blocks of queries; nothing of size N x D is made.
+    (one that repeats a text too), all images answer.
 
     Args:
-        scores_NU: finite scores of images (rows) and unique texts (columns), [N, U].
+        scores: finite scores of images (rows) and unique texts (columns): a matrix [N, U], or blocks of one.
         image_ids: of the rows, unique.
         text_ids: of the columns, unique.
         image_groups: group of each image, [N].
         descriptions: ``image_id`` and ``text_id`` of the descriptions of these images, [D] rows.
+        protocols: which of ``PROTOCOLS`` are wanted.
 
     Returns:
         ``{"own" | "group": {"i2t": int64 [N], "t2i": int64 [D]}}``, 0-based.
@@ -91,110 +50,63 @@ def fold_ranks(
     Raises:
         InputError: ids that do not match or repeat, an image without description, a score that is not finite.
     """
-    scores_NU = np.asanyarray(scores_NU)
     relevance = relevance_of(image_ids, text_ids, image_groups, descriptions)
-    check_scores(scores_NU, image_ids, text_ids)
-    ranks: dict[str, dict[str, list[np.ndarray]]] = {name: {way: [] for way in DIRECTIONS} for name in PROTOCOLS}
-    column_D = relevance.column_D
-    for block in _blocks(len(scores_NU), len(column_D)):
-        scores_QD = scores_NU[block][:, column_D]
-        for name in PROTOCOLS:
-            images, texts = relevance.image_codes[name], relevance.description_codes[name]
-            ranks[name]["i2t"].append(first_hit_ranks(scores_QD, images[block, None] == texts))
-    for block in _blocks(len(column_D), len(scores_NU)):
-        scores_QN = scores_NU[:, column_D[block]].T
-        for name in PROTOCOLS:
-            images, texts = relevance.image_codes[name], relevance.description_codes[name]
-            ranks[name]["t2i"].append(first_hit_ranks(scores_QN, texts[block, None] == images))
-    return {name: {way: np.concatenate(parts) for way, parts in ways.items()} for name, ways in ranks.items()}
-
-
-def relevant_counts(relevance: Relevance) -> ByProtocol:
-    """Return how many gallery items are relevant to each query: shaped like the result of :func:`fold_ranks`."""
-    counts: ByProtocol = {}
-    for name in PROTOCOLS:
-        images, texts = relevance.image_codes[name], relevance.description_codes[name]
-        codes = int(images.max()) + 1
-        counts[name] = {
-            "i2t": np.bincount(texts, minlength=codes)[images],
-            "t2i": np.bincount(images, minlength=codes)[texts],
-        }
-    return counts
-
-
-def relevance_of(
-    image_ids: Sequence[str], text_ids: Sequence[str], image_groups: Sequence[str], descriptions: pd.DataFrame
-) -> Relevance:
-    """Return the relevance codes of a fold. Arguments and errors: see :func:`fold_ranks`.
-
-    A description's group is its image's: so what is relevant under ``own`` is relevant under ``group`` too.
-    """
-    rows, columns = _index(image_ids, "image_id"), _index(text_ids, "text_id")
-    if len(image_groups) != len(rows) or not len(rows):
-        raise InputError(f"evaluation: {len(rows)} images and {len(image_groups)} groups; give each image its group")
-    if any(group == "" for group in image_groups):
-        raise InputError("evaluation: an image has an empty group; name its own id where it shares none")
-    image_D = _places(rows, descriptions, "image_id")
-    column_D = _places(columns, descriptions, "text_id")
-    silent = np.flatnonzero(np.bincount(image_D, minlength=len(rows)) == 0)
-    if len(silent):
-        names = ", ".join(list(image_ids)[place] for place in silent[:5])
-        raise InputError(f"evaluation: {len(silent)} image(s) have no description, first: {names}; drop them")
-    group_N = pd.factorize(np.asarray(image_groups, dtype=object))[0]
-    return Relevance(
-        column_D=column_D,
-        image_codes={"own": np.arange(len(rows)), "group": group_N},
-        description_codes={"own": image_D, "group": group_N[image_D]},
-    )
-
-
-def check_scores(scores_NU: np.ndarray, image_ids: Sequence[str], text_ids: Sequence[str]) -> None:
-    """Check the matrix's shape and that every score is finite.
-
-    Raises:
-        InputError: naming the first image and text whose score is not finite, or the shapes that differ.
-    """
-    if scores_NU.shape != (len(image_ids), len(text_ids)):
+    shape = scores.shape if isinstance(scores, np.ndarray) else (scores.grid.images, scores.grid.texts)
+    if shape != (len(image_ids), len(text_ids)):
         raise InputError(
-            f"evaluation: scores have shape {scores_NU.shape}, ids say ({len(image_ids)}, {len(text_ids)}): "
+            f"evaluation: scores have shape {shape}, ids say ({len(image_ids)}, {len(text_ids)}): "
             "pass the ids the scores were made from"
         )
-    for block in _blocks(*scores_NU.shape):
-        finite = np.isfinite(scores_NU[block])
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            raise InputError(
-                f"evaluation: the score of image {image_ids[block.start + row]!r} and text {text_ids[column]!r} is "
-                f"{scores_NU[block][row, column]}, which cannot be ranked; training diverged or its input is damaged: "
-                "look at history.jsonl and lower training.learning_rate"
-            )
+    blocks = Matrix(scores) if isinstance(scores, np.ndarray) else scores
+    for block in blocks.grid:
+        check_finite(blocks.read(block), image_ids, text_ids, block)
+    return stream_ranks(blocks, relevance, protocols)
 
 
-def _blocks(queries: int, gallery: int) -> Iterator[slice]:
-    """Yield slices that cover the queries, each of at most ``BLOCK_PAIRS`` pairs but of one query at least."""
-    size = max(1, BLOCK_PAIRS // max(1, gallery))
-    for start in range(0, queries, size):
-        yield slice(start, min(start + size, queries))
+def stream_ranks(scores: Scores, relevance: Relevance, protocols: Sequence[str] = PROTOCOLS) -> ByProtocol:
+    """Return the ranks of :func:`fold_ranks` in two passes over blocks of finite scores; holds one block at a time.
+
+    The first pass finds each query's best relevant score. The second counts what scores at least as high, less what
+    is relevant of it.
+    """
+    best = {name: [np.full(n, -np.inf, dtype=np.float64) for n in _sizes(relevance)] for name in protocols}
+    counts = {name: [np.zeros(n, dtype=np.int64) for n in _sizes(relevance)] for name in protocols}
+    for rows, places, scores_RP in _pieces(scores, relevance):
+        for name in protocols:
+            i, j = _relevant(relevance, name, rows, places)
+            images, texts = best[name]
+            np.maximum.at(images, rows.start + i, scores_RP[i, j])
+            np.maximum.at(texts, places[j], scores_RP[i, j])
+    for rows, places, scores_RP in _pieces(scores, relevance):
+        for name in protocols:
+            i, j = _relevant(relevance, name, rows, places)
+            for axis, queries, query in ((1, rows, i), (0, places, j)):
+                best_Q, count_Q = best[name][1 - axis][queries].astype(scores_RP.dtype), counts[name][1 - axis]
+                count_Q[queries] += np.count_nonzero(scores_RP >= np.expand_dims(best_Q, axis), axis=axis)
+                right = query[scores_RP[i, j] >= best_Q[query]]  # these do not count against the query
+                count_Q[queries] -= np.bincount(right, minlength=len(best_Q))
+    return {name: {"i2t": counts[name][0], "t2i": counts[name][1]} for name in protocols}
 
 
-def _index(ids: Sequence[str], what: str) -> pd.Index:
-    """Return the ids as an index; they must be unique."""
-    index = pd.Index(list(ids))
-    if not index.is_unique:
-        raise InputError(f"evaluation: {what} {index[index.duplicated()][0]!r} is there twice; each may be scored once")
-    return index
+def _sizes(relevance: Relevance) -> tuple[int, int]:
+    return len(relevance.image_codes["own"]), len(relevance.column_D)
 
 
-def _places(index: pd.Index, descriptions: pd.DataFrame, column: str) -> np.ndarray:
-    """Return where each description's id stands in ``index``, int64 [D]."""
-    if column not in descriptions:
-        raise InputError(f"evaluation: descriptions lack the column {column}; found {list(descriptions.columns)}")
-    wanted: Any = descriptions[column].to_numpy()
-    places = index.get_indexer(wanted)
-    if (places < 0).any():
-        missing = wanted[places < 0]
-        raise InputError(
-            f"evaluation: {len(missing)} description(s) name a {column} that was not scored, first: {missing[0]!r}; "
-            "score every image and text of the fold"
-        )
-    return places
+def _pieces(scores: Scores, relevance: Relevance) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield (rows, descriptions [P], their scores [R, P]) that cover all pairs of images and descriptions once."""
+    order_D = np.argsort(relevance.column_D, kind="stable")
+    columns_D = relevance.column_D[order_D]
+    for block in scores.grid:
+        first, last = np.searchsorted(columns_D, (block.columns.start, block.columns.stop))
+        scores_RC = scores.read(block)
+        step = max(1, PIECE_PAIRS // len(scores_RC))
+        for start in range(first, last, step):
+            places = order_D[start : min(start + step, last)]
+            yield block.rows, places, scores_RC[:, relevance.column_D[places] - block.columns.start]
+
+
+def _relevant(relevance: Relevance, name: str, rows: slice, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and place of every relevant pair of a piece."""
+    codes_R, codes_P = relevance.image_codes[name][rows], relevance.description_codes[name][places]
+    row, place = np.nonzero(codes_R[:, None] == codes_P)
+    return row, place

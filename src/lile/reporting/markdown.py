@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS
 from lile.evaluation.recalls import RECALLS
+from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 from lile.reporting.rows import encoder_name, random_sides
 from lile.reporting.runs import ModelRuns
 from lile.reporting.spec import TableSpec

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from lile.evaluation.metrics import BOUNDS
-from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS
 from lile.evaluation.recalls import RECALLS
+from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 from lile.reporting.runs import FIGURES, ModelRuns
 from lile.reporting.spec import TableSpec
 

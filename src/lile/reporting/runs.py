@@ -11,8 +11,8 @@ from typing import Any
 
 from lile.errors import InputError
 from lile.evaluation.metrics import BOUNDS
-from lile.evaluation.ranks import DIRECTIONS, PROTOCOLS
 from lile.evaluation.recalls import RECALLS
+from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 from lile.reporting.curves import read_history
 from lile.reporting.spec import TableSpec
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
-from lile.evaluation.ranks import DIRECTIONS, fold_ranks
+from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.recalls import RECALLS, figures_of
+from lile.evaluation.relevance import DIRECTIONS
 from lile.evaluation.score import score_matrix
 from lile.files import digest_of, sha256_of, write_json
 from lile.models.config import ModelConfig
@@ -118,7 +119,7 @@ def _validation(inputs: FoldInputs, fold: int, seed: int) -> Callable[[], dict[s
 
     def validate() -> dict[str, float]:
         scores = score_matrix(inputs.model, inputs.image_store, inputs.text_store, ids, text_ids, label="validation")
-        ranks = fold_ranks(scores, ids, text_ids, groups, descriptions)["own"]
+        ranks = fold_ranks(scores, ids, text_ids, groups, descriptions, protocols=("own",))["own"]
         figures = {way: figures_of(ranks[way]) for way in DIRECTIONS}
         recalls = {f"{way}/{name}": figures[way][name] for way in DIRECTIONS for name in RECALLS}
         return {**recalls, "Rsum": sum(recalls.values())}

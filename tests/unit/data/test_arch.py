@@ -18,7 +18,7 @@ from lile.data.records import check_records, read_captions, read_images, report_
 from lile.data.sentences import descriptions_of
 from lile.errors import InputError
 from lile.evaluation.ceiling import best_ranks
-from lile.evaluation.ranks import relevance_of
+from lile.evaluation.relevance import relevance_of
 
 BOOKS = {
     "0": {"figure_id": "00", "letter": "A", "caption": " A, gland. B, stroma.", "uuid": "b-a"},

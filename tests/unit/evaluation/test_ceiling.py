@@ -12,7 +12,8 @@ import pytest
 
 from lile.evaluation.ceiling import best_ranks
 from lile.evaluation.metrics import fold_metrics
-from lile.evaluation.ranks import fold_ranks, relevance_of
+from lile.evaluation.ranks import fold_ranks
+from lile.evaluation.relevance import relevance_of
 
 Fold = tuple[list[str], list[str], list[str], pd.DataFrame]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from full_matrix import first_hit_ranks, full_ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lile.errors import InputError
-from lile.evaluation import ranks as ranks_module
-from lile.evaluation.ranks import first_hit_ranks, fold_ranks, relevance_of, relevant_counts
+from lile.evaluation import blocks, ranks
+from lile.evaluation.ranks import fold_ranks
+from lile.evaluation.relevance import relevance_of, relevant_counts
 
 
 def slow_rank(scores: list[float], relevant: list[bool]) -> int:
@@ -55,25 +57,43 @@ def folds(draw):
     return scores, image_ids, [f"text{number}" for number in range(texts)], groups, descriptions
 
 
-@given(folds(), st.sampled_from([1, 7, 1 << 22]))
-@settings(max_examples=150, deadline=None)
-def test_fold_ranks_equal_the_slow_twin_whatever_the_block(fold, block_pairs):
-    before = ranks_module.BLOCK_PAIRS
-    ranks_module.BLOCK_PAIRS = block_pairs
-    try:
-        fast = fold_ranks(*fold)
-    finally:
-        ranks_module.BLOCK_PAIRS = before
-    slow = slow_fold_ranks(*fold)
-    assert {name: {way: array.tolist() for way, array in ways.items()} for name, ways in fast.items()} == slow
+def lists(found):
+    return {name: {way: array.tolist() for way, array in ways.items()} for name, ways in found.items()}
+
+
+@given(folds(), st.sampled_from([1, 2, 3, 1024]), st.sampled_from([1, 5, 1 << 22]))
+@settings(max_examples=200, deadline=None)
+def test_fold_ranks_equal_the_slow_twins_whatever_the_block_and_piece(fold, size, pairs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", size)
+        patch.setattr(ranks, "PIECE_PAIRS", pairs)
+        fast, own = fold_ranks(*fold), fold_ranks(*fold, protocols=("own",))
+    assert lists(fast) == lists(full_ranks(*fold)) == slow_fold_ranks(*fold)
+    assert lists(own) == {"own": lists(fast)["own"]}
     assert all(array.dtype == np.int64 for ways in fast.values() for array in ways.values())
+
+
+@pytest.mark.parametrize("size", [64, 100, 1024])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_streamed_ranks_equal_those_of_the_full_matrix(monkeypatch, size, kind):
+    random = np.random.default_rng(size)
+    images, texts, owners = 300, 517, np.r_[np.arange(300), np.random.default_rng(1).integers(0, 300, 600)]
+    image_ids, text_ids = [f"i{n}" for n in range(images)], [f"t{n}" for n in range(texts)]
+    words = random.integers(0, texts - 17, len(owners))  # some texts stand under no image
+    descriptions = pd.DataFrame({"image_id": [f"i{n}" for n in owners], "text_id": [f"t{n}" for n in words]})
+    groups = [f"g{n}" for n in random.integers(0, 40, images)]
+    scores = random.normal(size=(images, texts)).round(2).astype(kind)  # ties, and values no float32 can hold
+    monkeypatch.setattr(blocks, "BLOCK", size)
+    monkeypatch.setattr(ranks, "PIECE_PAIRS", 10_000)
+    fold = (scores, image_ids, text_ids, groups, descriptions)
+    assert lists(fold_ranks(*fold)) == lists(full_ranks(*fold))
 
 
 @given(folds())
 @settings(max_examples=50, deadline=None)
 def test_a_group_never_ranks_worse_than_the_own_item(fold):
-    ranks = fold_ranks(*fold)
-    assert all((ranks["group"][way] <= ranks["own"][way]).all() for way in ("i2t", "t2i"))
+    found = fold_ranks(*fold)
+    assert all((found["group"][way] <= found["own"][way]).all() for way in ("i2t", "t2i"))
 
 
 @given(st.integers(1, 5), st.integers(1, 12), st.data())
@@ -97,32 +117,30 @@ def test_ties_count_against_the_query_but_never_among_relevant_items():
 def test_a_repeated_text_ties_exactly_with_its_twin():
     descriptions = pd.DataFrame({"image_id": ["a", "b", "c"], "text_id": ["same", "same", "other"]})
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.3]], dtype=np.float32)
-    ranks = fold_ranks(scores, ["a", "b", "c"], ["same", "other"], ["one", "one", "two"], descriptions)
-    assert ranks["own"]["i2t"].tolist() == [1, 1, 0]  # the twin of the other image stands before it
-    assert ranks["group"]["i2t"].tolist() == [0, 0, 0]  # unless the two images are one group
-    assert ranks["own"]["t2i"].tolist() == [1, 1, 0]
+    found = fold_ranks(scores, ["a", "b", "c"], ["same", "other"], ["one", "one", "two"], descriptions)
+    assert found["own"]["i2t"].tolist() == [1, 1, 0]  # the twin of the other image stands before it
+    assert found["group"]["i2t"].tolist() == [0, 0, 0]  # unless the two images are one group
+    assert found["own"]["t2i"].tolist() == [1, 1, 0]
 
 
 def test_half_precision_and_float32_scores_are_compared_as_they_are():
-    scores = np.array([[1.0, 1.0 + 2**-10, 0.5]], dtype=np.float16)
-    assert first_hit_ranks(scores, np.array([[True, False, False]])).tolist() == [1]
+    descriptions = pd.DataFrame({"image_id": ["a", "b", "b"], "text_id": ["x", "y", "z"]})
+    for kind, step in ((np.float16, 2**-10), (np.float32, 2**-23), (np.float64, 2**-52)):
+        scores = np.array([[1.0, 1.0 + step, 0.5], [0.0, 1.0, 1.0]], dtype=kind)
+        assert fold_ranks(scores, ["a", "b"], ["x", "y", "z"], ["a", "b"], descriptions)["own"]["i2t"].tolist() == [
+            1,
+            0,
+        ]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_names_its_pair(bad, monkeypatch):
-    monkeypatch.setattr(ranks_module, "BLOCK_PAIRS", 2)
+    monkeypatch.setattr(blocks, "BLOCK", 1)
     scores = np.zeros((3, 2), dtype=np.float32)
     scores[2, 1] = bad
     descriptions = pd.DataFrame({"image_id": ["a", "b", "c"], "text_id": ["x", "x", "y"]})
     with pytest.raises(InputError, match="image 'c' and text 'y'"):
         fold_ranks(scores, ["a", "b", "c"], ["x", "y"], ["a", "b", "c"], descriptions)
-    with pytest.raises(ValueError, match="query 2 and item 1"):
-        first_hit_ranks(scores, np.ones((3, 2), dtype=bool))
-
-
-def test_a_query_without_relevant_item_is_refused():
-    with pytest.raises(InputError, match="query 1 of 2"):
-        first_hit_ranks(np.zeros((2, 2)), np.array([[True, False], [False, False]]))
 
 
 @pytest.mark.parametrize(
@@ -136,12 +154,12 @@ def test_a_query_without_relevant_item_is_refused():
         ({"descriptions": pd.DataFrame({"image_id": ["a", "z"], "text_id": ["x", "y"]})}, "not scored, first: 'z'"),
         ({"descriptions": pd.DataFrame({"image_id": ["a", "b"], "text_id": ["x", "q"]})}, "not scored, first: 'q'"),
         ({"descriptions": pd.DataFrame({"image_id": ["a", "b"]})}, "lack the column text_id"),
-        ({"scores_NU": np.zeros((2, 3))}, "shape"),
+        ({"scores": np.zeros((2, 3))}, "shape"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(change, message):
     given_inputs = {
-        "scores_NU": np.zeros((2, 2)),
+        "scores": np.zeros((2, 2)),
         "image_ids": ["a", "b"],
         "text_ids": ["x", "y"],
         "image_groups": ["g", "h"],

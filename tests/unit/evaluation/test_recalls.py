@@ -6,8 +6,8 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from full_matrix import first_hit_ranks
 
-from lile.evaluation.ranks import first_hit_ranks
 from lile.evaluation.recalls import chance_of, first_hit_distribution, metrics_of, recall_sum
 
 

@@ -1,0 +1,97 @@
+"""What is relevant to what: images and descriptions as integer codes, checked.
+
+Shapes: N images, U unique texts (score columns), D descriptions.
+
+Relevance is many-to-many and comes in two protocols: ``own`` (an image and its own descriptions) and ``group`` (all
+items of the same group: one figure, one caption, one case). Source: PAPER.md section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lile.errors import InputError
+
+PROTOCOLS = ("own", "group")
+DIRECTIONS = ("i2t", "t2i")
+
+ByProtocol = dict[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relevance:
+    """Which image belongs to which description, as integer codes: a pair is relevant where the codes are equal."""
+
+    column_D: np.ndarray
+    """Score column of each description's text."""
+    image_codes: dict[str, np.ndarray]
+    """Per protocol, one code per image, [N]."""
+    description_codes: dict[str, np.ndarray]
+    """Per protocol, one code per description, [D]."""
+
+
+def relevant_counts(relevance: Relevance) -> ByProtocol:
+    """Return how many gallery items are relevant to each query: shaped like what ``ranks.fold_ranks`` returns."""
+    counts: ByProtocol = {}
+    for name in PROTOCOLS:
+        images, texts = relevance.image_codes[name], relevance.description_codes[name]
+        codes = int(images.max()) + 1
+        counts[name] = {
+            "i2t": np.bincount(texts, minlength=codes)[images],
+            "t2i": np.bincount(images, minlength=codes)[texts],
+        }
+    return counts
+
+
+def relevance_of(
+    image_ids: Sequence[str], text_ids: Sequence[str], image_groups: Sequence[str], descriptions: pd.DataFrame
+) -> Relevance:
+    """Return the relevance codes of a fold. Arguments and errors: see :func:`lile.evaluation.ranks.fold_ranks`.
+
+    A description's group is its image's: so what is relevant under ``own`` is relevant under ``group`` too.
+    """
+    rows, columns = _index(image_ids, "image_id"), _index(text_ids, "text_id")
+    if len(image_groups) != len(rows) or not len(rows):
+        raise InputError(f"evaluation: {len(rows)} images and {len(image_groups)} groups; give each image its group")
+    if any(group == "" for group in image_groups):
+        raise InputError("evaluation: an image has an empty group; name its own id where it shares none")
+    image_D = _places(rows, descriptions, "image_id")
+    column_D = _places(columns, descriptions, "text_id")
+    silent = np.flatnonzero(np.bincount(image_D, minlength=len(rows)) == 0)
+    if len(silent):
+        names = ", ".join(list(image_ids)[place] for place in silent[:5])
+        raise InputError(f"evaluation: {len(silent)} image(s) have no description, first: {names}; drop them")
+    group_N = pd.factorize(np.asarray(image_groups, dtype=object))[0]
+    return Relevance(
+        column_D=column_D,
+        image_codes={"own": np.arange(len(rows)), "group": group_N},
+        description_codes={"own": image_D, "group": group_N[image_D]},
+    )
+
+
+def _index(ids: Sequence[str], what: str) -> pd.Index:
+    """Return the ids as an index; they must be unique."""
+    index = pd.Index(list(ids))
+    if not index.is_unique:
+        raise InputError(f"evaluation: {what} {index[index.duplicated()][0]!r} is there twice; each may be scored once")
+    return index
+
+
+def _places(index: pd.Index, descriptions: pd.DataFrame, column: str) -> np.ndarray:
+    """Return where each description's id stands in ``index``, int64 [D]."""
+    if column not in descriptions:
+        raise InputError(f"evaluation: descriptions lack the column {column}; found {list(descriptions.columns)}")
+    wanted: Any = descriptions[column].to_numpy()
+    places = index.get_indexer(wanted)
+    if (places < 0).any():
+        missing = wanted[places < 0]
+        raise InputError(
+            f"evaluation: {len(missing)} description(s) name a {column} that was not scored, first: {missing[0]!r}; "
+            "score every image and text of the fold"
+        )
+    return places
