@@ -250,6 +250,7 @@ def launch_arguments(
         "GROUP": tiling.group,
         "STAGES": tiling.stages,
         "num_warps": tiling.warps,
+        "enable_fp_fusion": True,
     }
     knobs = {
         "REFINE": steps > 1,
