@@ -142,14 +142,16 @@ def _all_scored(asked: Prepared, tile: slice, archive: Archive, k: int, shortlis
     return Found(best, scores_QA.gather(1, best), torch.ones_like(scored, dtype=torch.bool), scored, len(archive))
 
 
-def _scores(asked: Prepared, query: slice, archive: Archive, index: Tensor | slice, direct_QA: Tensor | None) -> Tensor:
-    """Return S of some queries with some items of the archive; ``direct_QA`` holds all items."""
+def _scores(asked: Prepared, query: slice, archive: Archive, index_L: Tensor, direct_QA: Tensor | None) -> Tensor:
+    """Return S [Q, L] of some queries with some items of the archive; ``direct_QA`` holds all items."""
     matcher = archive.matcher
-    ours, theirs = asked.sides(matcher, query), archive.sides(matcher, index)
+    distinct, back_L = archive.first[index_L].unique(return_inverse=True)  # equal items are scored once
+    ours = asked.sides(matcher, query)
+    theirs = archive.sides(matcher, slice(None) if len(distinct) == len(archive) else distinct)
     cross = cross_scores(matcher, theirs, ours).T if archive.side == "image" else cross_scores(matcher, ours, theirs)
     cross_weight, direct_weight = matcher.weights()
-    scores = cross * cross_weight
-    return scores if direct_QA is None else scores + direct_weight * direct_QA[:, index]
+    scores_QL = cross[:, back_L] * cross_weight
+    return scores_QL if direct_QA is None else scores_QL + direct_weight * direct_QA[:, index_L]
 
 
 def _direct(asked: Prepared, tile: slice, archive: Archive) -> list[Tensor]:
