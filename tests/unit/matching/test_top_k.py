@@ -189,6 +189,25 @@ def test_a_shortlist_that_misses_the_best_item_is_not_called_proven():
     assert (found.indices.item(), found.proven.item(), found.scored.item()) == (1, True, 2)
 
 
+def test_a_bound_that_is_reached_is_not_overlooked():
+    """Item 1 scores (cos 15 + cos 60) / 2 = 0.733, all that its cone allows; item 0 scores its direct term, 0.72."""
+    matcher = matcher_of(1, width=2, queries="image", inverse_temperature=50.0)
+    query = torch.tensor([[[math.cos(math.pi / 3), math.sin(math.pi / 3)]]], dtype=torch.float64)
+    near = math.pi / 3 - math.acos(0.72)
+    items = torch.tensor([[[math.cos(near), math.sin(near)]] * 2, [[1.0, 1.0], [1.0, -1.0]]], dtype=torch.float64)
+    archive = Archive.of(matcher, items, side="text")
+    found = top_k(matcher, query, archive, 1, 1)
+    assert (found.indices.item(), found.proven.item()) == (0, False)
+    found = top_k(matcher, query, archive, 1, 1, exact=True)
+    assert found.indices.item() == 1
+    assert found.scores.item() == pytest.approx((math.cos(math.pi / 12) + 0.5) / 2, abs=1e-6)
+
+
+def test_items_without_a_cone_are_bounded_by_one():
+    one = torch.ones(3, dtype=torch.float64)
+    assert largest_mean_cosine(torch.tensor([[-1.0, 0.0, 0.9]]), one, 0 * one).tolist() == [[1.0, 1.0, 1.0]]
+
+
 @given(angle=st.floats(0, math.pi), half=st.floats(0, 1.4), turn=st.floats(-1, 1))
 def test_no_vector_in_the_cone_has_a_larger_cosine(angle, half, turn):
     context = torch.tensor([[[math.cos(half), math.sin(half)], [math.cos(half), -math.sin(half)]]], dtype=torch.float64)
