@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from lile.errors import InputError
+
+COMPANION = ".cpp"  # a module's compiled part lies beside it under the same name: native.py and native.cpp
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ def code_of(entry: Path, root: Path) -> str:
 
     Followed are absolute and relative imports of modules under ``root/src`` and of files beside ``entry``, at
     module level and inside functions, with the ``__init__.py`` of every package on the way. Imports under
-    ``if TYPE_CHECKING`` are not: they never run. Imports by a computed name are not seen.
+    ``if TYPE_CHECKING`` are not: they never run. Imports by a computed name are not seen. A file of C++ with a
+    module's name beside it belongs to the module.
 
     Args:
         entry: the script.
@@ -53,8 +57,17 @@ def files_behind(entry: Path, root: Path) -> dict[Path, str]:
             continue
         module = _module(path)
         seen[path] = module.digest
+        beside = path.with_suffix(COMPANION)
+        if beside.is_file():
+            seen[beside] = _companion_digest(beside)
         waiting += [found for level, name in module.imports for found in _files_of(level, name, path, search)]
     return seen
+
+
+def _companion_digest(path: Path) -> str:
+    """Return the digest of C++ code without comments and layout."""
+    code = re.sub(r"//[^\n]*", "", path.read_text("utf-8"))
+    return hashlib.sha256(" ".join(code.split()).encode("utf-8")).hexdigest()
 
 
 def _name_of(path: Path, root: Path) -> str:

@@ -116,3 +116,11 @@ def test_our_own_scripts_do_not_drag_in_what_they_do_not_run(project_root):
     assert "src/lile/data/arch.py" in closure("read_arch.py")
     assert "src/lile/data/arch.py" not in closure("read_pairs.py")
     assert not {name for name in closure("table.py") if name.startswith("src/lile/training/")}
+
+
+def test_compiled_code_beside_a_module_counts_and_its_comments_do_not(root):
+    native = "src/pkg/data/arch.cpp"
+    assert changes(root, "run.py", native, "int one() { return 1; }  // why\n")
+    assert not changes(root, "run.py", native, "// other\nint one() { return 1;\n  }\n")
+    assert changes(root, "run.py", native, "int one() { return 2; }\n")
+    assert not changes(root, "coco.py", native, "int one() { return 3; }\n")

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def cross_scores(matcher: IterativeMatching, images: Side, texts: Side) -> Tensor:
     """Return the cross terms [N, M] of Eq. 6, summed over both directions and the K steps, without a graph."""
-    library = native_library() if images.vectors.device.type == "cpu" and images.vectors.dtype == torch.float32 else None
+    library = (
+        native_library() if images.vectors.device.type == "cpu" and images.vectors.dtype == torch.float32 else None
+    )
     if library is not None:
         return cross_native(library, matcher, images, texts)
     scores_NM = images.vectors.new_zeros(len(images), len(texts))

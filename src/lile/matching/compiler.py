@@ -1,7 +1,7 @@
 """``native.cpp`` compiled once for this machine's processor and loaded; None where that cannot be.
 
-The library lies in ``$LILE_CACHE``, else in ``lile`` under ``$XDG_CACHE_HOME`` or ``~/.cache``, under a name that holds a digest of source,
-compiler, flags and processor: machines of a cluster that share a home do not load each other's code.
+The library lies in ``$LILE_CACHE``, else in ``lile`` under ``$XDG_CACHE_HOME`` or ``~/.cache``. Its name holds a digest
+of source, compiler, flags and processor: machines of a cluster that share a home do not load each other's code.
 """
 
 from __future__ import annotations
@@ -40,17 +40,43 @@ class Library:
 
 @cache
 def native_library() -> Library | None:
-    """Return the compiled engine, or None (said once in the log) where no compiler works or LILE_NATIVE=0 asks for none."""
+    """Return the compiled engine; None, said once in the log, where no compiler works or LILE_NATIVE=0 is set."""
     log = logging.getLogger("lile.matching")
     if os.environ.get("LILE_NATIVE", "1") == "0":
         log.info("LILE_NATIVE=0: scores are computed in plain PyTorch, which is slower")
         return None
     try:
-        return _load(_compiled())
+        return _library()
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
         reason = getattr(error, "stderr", None) or str(error)
-        log.warning("scores are computed in plain PyTorch, which is slower: native.cpp did not compile (%s)", reason.strip())
+        log.warning(
+            "scores are computed in plain PyTorch, which is slower: native.cpp did not compile (%s)", reason.strip()
+        )
         return None
+
+
+def _library() -> Library:
+    """Load the library, compiled first if it is not there or was cut short. Raises ``OSError``, ``SubprocessError``."""
+    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    if compiler is None:
+        raise FileNotFoundError(f"none of {', '.join(COMPILERS)} is installed")
+    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
+    named = [SOURCE.read_text("utf-8"), version, " ".join(FLAGS), _processor()]
+    path = _folder() / f"native-{hashlib.sha256(chr(0).join(named).encode()).hexdigest()[:16]}.so"
+    if path.exists():
+        try:
+            return _load(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+    _compile(compiler, path)
+    return _load(path)
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """Compile to ``path``. Raises ``OSError`` or ``SubprocessError``."""
+    with replacing(path) as part:  # jobs that start together may each compile; the rename is whole
+        command = [compiler, *FLAGS, str(SOURCE), "-o", str(part)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
 
 
 def _load(path: Path) -> Library:
@@ -60,22 +86,6 @@ def _load(path: Path) -> Library:
     cross.argtypes = [*pointers, *numbers, ctypes.c_void_p, ctypes.c_int64]
     cross.restype = ctypes.c_int
     return Library(path, int(library.lile_lanes()), cross)
-
-
-def _compiled() -> Path:
-    """Return the library's path, compiled if it is not there yet. Raises ``OSError`` or ``SubprocessError``."""
-    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
-    if compiler is None:
-        raise FileNotFoundError(f"none of {', '.join(COMPILERS)} is installed")
-    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
-    named = [SOURCE.read_text("utf-8"), version, " ".join(FLAGS), _processor()]
-    digest = hashlib.sha256("\0".join(named).encode()).hexdigest()[:16]
-    path = _folder() / f"native-{digest}.so"
-    if not path.exists():
-        with replacing(path) as part:  # jobs that start together may each compile; the rename is whole
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(part)]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    return path
 
 
 def _processor() -> str:

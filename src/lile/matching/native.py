@@ -21,8 +21,8 @@ from lile.matching.sides import Side
 if TYPE_CHECKING:
     from lile.matching.matcher import IterativeMatching
 
-BLOCK_IMAGES = 8  # images and texts of one call: their packed vectors stay in the last level of cache
-BLOCK_TEXTS = 32
+BLOCK_IMAGES = 16  # images and texts of one call: their packed vectors stay in the last level of cache
+BLOCK_TEXTS = 16
 CLIPS = ("relu", "leaky_relu_0.1", "none")
 
 

@@ -1,0 +1,74 @@
+"""Gradients of losses over all pairs against those of the direct form, for every knob."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from cases import KNOBS, items_of, matcher_of
+
+from lile.matching.direct import scores_direct
+from lile.models.losses import negatives_of, triplet_loss
+
+
+def gradients(form, matcher, v, w, loss_of):
+    leaves = [v.clone().requires_grad_(), w.clone().requires_grad_()]
+    loss = loss_of(form(*leaves))
+    return torch.autograd.grad(loss, [*leaves, *matcher.parameters()], allow_unused=True)
+
+
+def assert_same_gradients(matcher, v, w, keeps, loss_of, rtol=1e-9):
+    fast = gradients(lambda a, b: matcher.scores(a, b, *keeps), matcher, v, w, loss_of)
+    direct = gradients(lambda a, b: scores_direct(matcher, a, b, *keeps), matcher, v, w, loss_of)
+    for found, true in zip(fast, direct, strict=True):
+        torch.testing.assert_close(found, true, rtol=rtol, atol=1e-12)
+
+
+@pytest.mark.parametrize("negatives", ["hardest", "sum"])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize(("knobs", "steps"), list(itertools.product(KNOBS, [1, 2, 3, 4])))
+def test_gradients_of_a_loss_equal_the_direct_forms(knobs, steps, ragged, negatives):
+    matcher = matcher_of(6, steps, **knobs)
+    v, v_keep = items_of(6, 3, 6, 0, ragged)
+    w, w_keep = items_of(6, 4, 6, 1, ragged)
+    allowed = negatives_of(torch.tensor([0, 0, 1, 2, 3, 4]), torch.arange(6), torch.arange(6))
+    assert_same_gradients(matcher, v, w, (v_keep, w_keep), lambda scores: triplet_loss(scores, allowed, 5.0, negatives))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_any_share_of_pairs_may_carry_a_gradient(share):
+    matcher = matcher_of(5, 2)
+    v, w = items_of(7, 3, 5, 0)[0], items_of(9, 2, 5, 1)[0]
+    weight = torch.randn(7, 9, dtype=torch.float64) * (torch.rand(7, 9) < share)
+    assert_same_gradients(matcher, v, w, (None, None), lambda scores: (scores * weight).sum())
+
+
+def test_pieces_do_not_change_a_gradient(monkeypatch):
+    matcher = matcher_of(5, 3)
+    v, w = items_of(7, 3, 5, 0)[0], items_of(9, 2, 5, 1)[0]
+    monkeypatch.setattr("lile.matching.gradient.CHUNK_FLOATS", 40)
+    for dense in (0.0, 1.0):
+        monkeypatch.setattr("lile.matching.gradient.DENSE", dense)
+        assert_same_gradients(matcher, v, w, (None, None), lambda scores: scores.square().sum())
+
+
+def test_float32_gradients_agree_to_1e_5():
+    matcher = matcher_of(64, 2)
+    v, w = items_of(8, 8, 64, 0)[0], items_of(8, 8, 64, 1)[0]
+    allowed = ~torch.eye(8, dtype=torch.bool)
+    exact = gradients(lambda a, b: scores_direct(matcher, a, b), matcher, v, w, lambda s: triplet_loss(s, allowed, 2.0))
+    matcher.float()
+    rough = gradients(matcher.scores, matcher, v.float(), w.float(), lambda s: triplet_loss(s, allowed, 2.0))
+    for found, true in zip(rough, exact, strict=True):
+        assert (found.double() - true).norm() <= 1e-5 * true.norm()
+
+
+def test_all_zero_rows_have_finite_gradients():
+    matcher = matcher_of(6, 2)
+    v, w = items_of(5, 3, 6, 0)[0], items_of(4, 4, 6, 1)[0]
+    v[0] = 0
+    w[1, 0] = 0
+    v.requires_grad_()
+    matcher.scores(v, w).sum().backward()
+    assert torch.isfinite(v.grad).all()
