@@ -154,7 +154,7 @@ def plot_agreement(rows: Sequence[Agreement], path: Path, title: str = "") -> No
     axes.plot(sizes, [row.recall for row in ordered], marker="o", label="of the full top k found")
     axes.plot(sizes, [row.same_first for row in ordered], marker="s", label="queries with the same first item")
     axes.plot(sizes, [row.same_all for row in ordered], marker="^", label="queries with the same top k")
-    axes.set(xscale="log", xlabel="shortlist (items scored per query)", ylabel="share", title=title)
+    axes.set(xscale="log", xlabel="shortlist (items scored per query)", ylabel="share", ylim=(-0.02, 1.02), title=title)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize="small")
     with replacing(path) as part:

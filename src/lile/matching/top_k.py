@@ -38,7 +38,8 @@ class Found:
     scores: Tensor
     """[Q, k]: S of Eq. 7, as ``matcher.scores`` computes it."""
     proven: Tensor
-    """[Q] True where no item that was not scored can score as high: these are the full ranking's best k."""
+    """[Q] True where no item that was not scored can score as high: these are the full ranking's best k. Holds for
+    scores in float32 or float64, not where an engine rounds its inputs to bfloat16."""
     scored: Tensor
     """[Q] int64: how many items were scored."""
     archive: int
