@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format mlflow lock clean
+.PHONY: help setup demo test test-all bench lint format mlflow lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ test: setup  ## the tests that need no cluster, GPU or browser
 
 test-all: setup  ## every test that this machine can run
 	$(BIN)/python -m pytest $(TEST)
+
+# One section: make bench SECTION=pairs. More: make bench BENCH="--long --threads 2".
+bench: setup  ## measure the matching engine on an idle machine (ten minutes): tables in benchmarks/results
+	$(BIN)/python -m benchmarks.run $(SECTION) $(BENCH)
 
 lint: setup  ## style, types, and the workflow's own lints
 	$(BIN)/ruff check .

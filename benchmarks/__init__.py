@@ -1,0 +1,1 @@
+"""Measurements of the matching engine: ``make bench``. Nothing else imports this."""

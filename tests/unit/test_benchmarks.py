@@ -1,0 +1,104 @@
+"""The benchmark: every section runs at a tiny size, and what it writes has the shape it should. No figure is tested."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+MACHINE = ["cpu", "cores", "threads", "memory_gib", "gpu", "torch", "compiler", "engine", "commit", "date"]
+
+
+@pytest.fixture(autouse=True)
+def found_from_the_root(monkeypatch, project_root):
+    monkeypatch.syspath_prepend(str(project_root))
+    monkeypatch.chdir(project_root)
+
+
+def measured(name: str, folder) -> pd.DataFrame:
+    """Run a section at its tiny size and return its table; the files beside it are checked."""
+    from benchmarks import run
+
+    assert run.main([name, "--tiny", "--repeats", "2", "--threads", "1", "--results", str(folder)]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.{kind}" for kind in ("csv", "md", "png")]
+    table = pd.read_csv(folder / f"{name}.csv")
+    assert list(table.columns[-len(MACHINE) :]) == MACHINE
+    page = (folder / f"{name}.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len(rows) == len(table) + 2
+    assert len({row.count("|") for row in rows}) == 1
+    assert f"torch {table['torch'][0]}" in page
+    with Image.open(folder / f"{name}.png") as picture:
+        assert min(picture.size) > 300
+    return table
+
+
+def check_spreads(table: pd.DataFrame) -> None:
+    """Every measured number is positive and finite, its lowest at most its median and that at most its highest."""
+    measured_columns = [name for name in table.columns if f"{name}_low" in table.columns]
+    assert measured_columns
+    for name in measured_columns:
+        rows = table[table[name].notna()]
+        assert (rows[f"{name}_low"] > 0).all(), name
+        assert (rows[f"{name}_low"] <= rows[name]).all(), name
+        assert (rows[name] <= rows[f"{name}_high"]).all(), name
+        assert rows[f"{name}_high"].map(math.isfinite).all(), name
+
+
+def test_pairs_compares_forms_that_agree(tmp_path):
+    table = measured("pairs", tmp_path)
+    check_spreads(table)
+    assert set(table["form"]) == {"engine", "plain PyTorch", "direct", "direct, last gate too"}
+    assert (table["off"] < 1e-5).all()
+    assert table.loc[table["form"] != "direct", "times_direct"].notna().all()
+    assert table.loc[table["form"] == "direct", "times_direct"].isna().all()
+
+
+def test_a_ratio_compares_within_a_round():
+    from benchmarks.harness import Spread, ratios
+
+    assert ratios([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == Spread(3.0, 2.0, 4.0)
+
+
+def test_forms_take_turns():
+    from benchmarks.harness import by_turns
+
+    calls: list[str] = []
+    seconds = by_turns({name: lambda name=name: calls.append(name) for name in "ab"}, 3)
+    assert calls == ["a", "b"] * 3
+    assert [len(seconds[name]) for name in "ab"] == [3, 3]
+
+
+def test_an_unknown_section_is_refused(capsys):
+    from benchmarks import run
+
+    with pytest.raises(SystemExit):
+        run.main(["pears"])
+    assert "pears" in capsys.readouterr().err
+
+
+def test_a_failed_plot_leaves_the_old_one(tmp_path):
+    from benchmarks import report
+    from benchmarks.harness import Result
+
+    (tmp_path / "x.png").write_bytes(b"old")
+
+    def fails(figure, rows):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        report.write(tmp_path, "x", Result("X", "about", [{"a": 1}], fails), {"cpu": "one"})
+    assert (tmp_path / "x.png").read_bytes() == b"old"
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".part")]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(12345.6, "12,346"), (1.234, "1.23"), (3e-7, "3.0e-07"), (5, "5"), (None, "")]
+)
+def test_numbers_are_shown_with_three_digits(value, text):
+    from benchmarks.report import shown
+
+    assert shown(value) == text
