@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 
 import pandas as pd
 import pytest
 from PIL import Image
 
+MIB = 1 << 20
 MACHINE = ["cpu", "cores", "threads", "memory_gib", "gpu", "torch", "compiler", "engine", "commit", "date"]
 
 
@@ -102,3 +104,33 @@ def test_numbers_are_shown_with_three_digits(value, text):
     from benchmarks.report import shown
 
     assert shown(value) == text
+
+
+def test_training_compares_time_and_memory_at_one_batch(tmp_path):
+    table = measured("training", tmp_path)
+    check_spreads(table)
+    compared = table[table["times_faster"].notna()]
+    assert list(compared["loss"]) == ["hardest", "mean"]
+    assert set(table.loc[table["form"] == "direct", "batch"]) == set(compared["batch"])
+
+
+def test_a_child_reports_its_own_step():
+    from benchmarks.child import in_child
+    from benchmarks.harness import Options
+
+    asked = {"form": "engine", "shape": [2, 8, 1], "batch": 3, "loss": "mean"}
+    found = in_child("benchmarks.training", "step", Options(threads=1), **asked)
+    assert found["seconds"] > 0
+    assert 0 < found["bytes"] < 100 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux' high-water mark")
+def test_a_peak_counts_what_was_held_and_freed_since_its_start():
+    from benchmarks.child import Peak
+
+    before = bytearray(b"x") * (300 * MIB)
+    del before
+    peak = Peak()
+    held = bytearray(b"x") * (50 * MIB)
+    del held
+    assert 49 * MIB < peak.bytes() < 80 * MIB
