@@ -23,6 +23,8 @@ wildcard_constraints:
     table=any_of(config["tables"]),
     fold=r"\d+",
     shard=r"\d+",
+    share=r"\d+",
+    shares=r"\d+",
 
 
 rule all:

@@ -73,6 +73,12 @@ def shards_of(config: Config, dataset: str) -> list[int]:
     return list(range(config["datasets"][dataset]["shards"]))
 
 
+def score_shares(config: Config, dataset: str) -> list[int]:
+    """Return the numbers of the jobs that share a fold's scoring; none where the evaluation does it alone."""
+    jobs: int = config["datasets"][dataset]["evaluation"]["jobs"]
+    return list(range(jobs)) if jobs > 1 else []
+
+
 def stores_of(config: Config, dataset: str, modality: str) -> list[str]:
     """Return the token stores of a dataset's encoder of a modality, in order of shards."""
     encoder = config["datasets"][dataset]["encoders"][modality]

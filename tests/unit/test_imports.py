@@ -27,12 +27,15 @@ def found(script: str, root: Path) -> set[str]:
     return {
         f"{package}: {path.relative_to(root).as_posix()}:{line}"
         for path in files_behind(root / "workflow" / "scripts" / script, root)
+        if path.suffix == ".py"
         for package, line in imported(path)
         if package in NOT_ON_A_GPU_NODE
     }
 
 
-@pytest.mark.parametrize("script", ["image_tokens.py", "text_tokens.py", "train_fold.py", "evaluate_fold.py"])
+@pytest.mark.parametrize(
+    "script", ["image_tokens.py", "text_tokens.py", "train_fold.py", "score_blocks.py", "evaluate_fold.py"]
+)
 def test_what_runs_on_a_gpu_node_needs_only_what_it_computes_with(script, project_root):
     assert found(script, project_root) == set()
 

@@ -53,6 +53,7 @@ def put(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("demo", "seed", 7, {"read_synthetic", "make_folds", "tokens", "tokens_job", "train", "evaluate"}),
         ("medpix", "seed", 7, {"make_folds", "train", "evaluate"}),
         ("demo", "datasets.demo.items", 50, {"read_synthetic"}),
+        ("demo", "datasets.demo.evaluation.jobs", 4, set()),
         ("demo", "datasets.demo.descriptions", "whole", {"describe"}),
         ("demo", "datasets.demo.folds.count", 3, {"make_folds", "track", "table"}),
         ("demo", "datasets.demo.folds.validation", 0.2, {"make_folds"}),
@@ -110,6 +111,8 @@ def test_lists(config):
     assert stages.encoders_of(config, "text") == ["biomed_roberta", "minilm", "tiny_roberta"]
     assert stages.folds_of(config, "medpix") == [0, 1]
     assert list(stages.converted_weights(config)) == ["mobilenet_v1_075"]
+    assert stages.score_shares(config, "demo") == [], "within the evaluation itself"
+    assert stages.score_shares(put(config, "datasets.demo.evaluation.jobs", 3), "demo") == [0, 1, 2]
     assert stages.table_runs(config, "arch")[:2] == [("arch", "lile_paper", 0), ("arch", "lile_paper", 1)]
     sharded = put(config, "datasets.demo.shards", 2)
     assert stages.stores_of(sharded, "demo", "image") == [

@@ -46,11 +46,12 @@ def test_trials(project, name, short, tmp_path):
     assert planned == of(name, "read_pairs") | {"convert_weights mobilenet_v1_075"}
 
 
-def test_a_job_per_fold_model_and_shard(project, tmp_path):
+def test_a_job_per_fold_model_shard_and_share_of_scores(project, tmp_path):
     overlay = tmp_path / "mine.yaml"
-    overlay.write_text("datasets: {arch: {shards: 3, folds: {count: 4}}}\n")
+    overlay.write_text("datasets: {arch: {shards: 3, folds: {count: 4}, evaluation: {jobs: 5}}}\n")
     jobs = [rule for rule, _ in project.jobs(["results/tables/arch.csv"], "--configfile", str(overlay))]
     assert jobs.count("train_fold") == jobs.count("evaluate_fold") == 2 * 4
+    assert jobs.count("score_blocks") == 2 * 4 * 5
     assert jobs.count("image_tokens") == jobs.count("text_tokens") == 3
     assert jobs.count("track") == 2
 

@@ -118,6 +118,27 @@ def published(wildcards):
     return config["tables"][wildcards.table]["published"] or []
 
 
+def share_files(wildcards):
+    """An input function: the score blocks that other jobs compute for a fold, if its dataset asks for such jobs."""
+    shares = stages.score_shares(config, wildcards.dataset)
+    run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
+    return [
+        f"work/evaluate/{run}/share-{share}-of-{len(shares)}.npz" for share in shares
+    ]
+
+
+def blocks_folder(wildcards, threads):
+    """A folder that outlives a killed evaluation, named as `progress` is. Not compared: it changes no result."""
+    cfg = stages.slice_for("evaluate", config, **dict(wildcards.items()))
+    run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
+    share = (
+        f"-share-{wildcards.share}-of-{wildcards.shares}"
+        if hasattr(wildcards, "share")
+        else ""
+    )
+    return f"work/evaluate/{run}/{stages.short_digest(cfg)}-{code('evaluate_fold.py')[:8]}{share}"
+
+
 def progress(wildcards):
     """A folder that outlives a killed training: named by config and code, so that no other training resumes from it."""
     cfg = stages.slice_for("train", config, **dict(wildcards.items()))

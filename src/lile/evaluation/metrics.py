@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lile.errors import InputError
-from lile.evaluation.blocks import Scores
 from lile.evaluation.ceiling import best_ranks
+from lile.evaluation.grid import Scores
 from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.recalls import figures_of, metrics_of, recall_sum
 from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS, ByProtocol, relevance_of, relevant_counts

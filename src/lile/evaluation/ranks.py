@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lile.errors import InputError
-from lile.evaluation.blocks import Matrix, Scores, check_finite
+from lile.evaluation.grid import Matrix, Scores, check_finite
 from lile.evaluation.relevance import PROTOCOLS, ByProtocol, Relevance, relevance_of
 
 PIECE_PAIRS = 1 << 22  # pairs looked at together, where many descriptions share a block's texts

@@ -1,11 +1,11 @@
-"""The score matrix of one split: stored tokens -> maps -> S, with progress shown.
+"""Stored tokens -> maps -> the score matrix of a part that is small enough to be held in memory.
 
-Shapes: N images, U unique texts, m maps, d width.
+Shapes: N images, U unique texts, B items of a batch, m maps, d width. What may be large goes through
+:mod:`lile.evaluation.stream`.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lile.errors import InputError
+from lile.evaluation.grid import Grid
 from lile.features.store import TokenStore
 
 if TYPE_CHECKING:
     from lile.models.lile import LILE
 
 ENCODE_BATCH = 128  # items encoded at a time
-BLOCK = 256  # images and texts of one block of scores
 
 
 def tensors_of(store: TokenStore, rows: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -34,16 +35,30 @@ def encode_store(encode: Callable[[Tensor, Tensor], Tensor], store: TokenStore, 
 
     Args:
         encode: ``model.encode_images`` or ``model.encode_texts`` of a model in evaluation mode.
-        store: holds every id; else :class:`~lile.errors.InputError` names the missing one.
+        store: holds every id.
         ids: image ids or text ids.
+
+    Raises:
+        InputError: an id is not in the store, or its maps are not finite.
     """
     rows = store.rows_of(ids)
     device = next(encode.__self__.parameters()).device  # type: ignore[attr-defined]
-    parts = [
-        encode(*tensors_of(store, rows[start : start + ENCODE_BATCH], device))
-        for start in range(0, len(rows), ENCODE_BATCH)
-    ]
-    return torch.cat(parts).float()
+    parts = []
+    for start in range(0, len(rows), ENCODE_BATCH):
+        batch = slice(start, start + ENCODE_BATCH)
+        parts.append(encode(*tensors_of(store, rows[batch], device)).float())
+        _check_maps(parts[-1], ids[batch])
+    return torch.cat(parts)
+
+
+def _check_maps(maps_Bmd: Tensor, ids: Sequence[str]) -> None:
+    finite_B = torch.isfinite(maps_Bmd).flatten(1).all(dim=1)
+    if bool(finite_B.all()):
+        return
+    raise InputError(
+        f"evaluation: the maps of {ids[int(finite_B.int().argmin())]!r} are not finite, so no score of it is; "
+        "training diverged or its tokens are damaged: look at history.jsonl and lower training.learning_rate"
+    )
 
 
 @torch.no_grad()
@@ -67,7 +82,7 @@ def score_matrix(
         label: what the progress bar says.
 
     Raises:
-        InputError: an id is not in its store.
+        InputError: an id is not in its store, or its maps are not finite.
     """
     was_training = model.training
     model.eval()
@@ -81,10 +96,9 @@ def score_matrix(
 
 def _in_blocks(model: LILE, images_Nmd: Tensor, texts_Umd: Tensor, label: str) -> np.ndarray:
     scores_NU = np.empty((len(images_Nmd), len(texts_Umd)), dtype=np.float32)
-    starts = itertools.product(range(0, len(images_Nmd), BLOCK), range(0, len(texts_Umd), BLOCK))
     with tqdm(total=scores_NU.size, desc=label, unit="pair", unit_scale=True, disable=None, mininterval=1) as bar:
-        for row, column in starts:
-            block = model.scores(images_Nmd[row : row + BLOCK], texts_Umd[column : column + BLOCK])
-            scores_NU[row : row + BLOCK, column : column + BLOCK] = block.cpu().numpy()
-            bar.update(block.numel())
+        for block in Grid(*scores_NU.shape):
+            scores_RC = model.scores(images_Nmd[block.rows], texts_Umd[block.columns])
+            scores_NU[block.rows, block.columns] = scores_RC.cpu().numpy()
+            bar.update(block.pairs)
     return scores_NU

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lile.errors import InputError
-from lile.evaluation import blocks, ranks
+from lile.evaluation import grid, ranks
 from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.relevance import relevance_of, relevant_counts
 
@@ -65,7 +65,7 @@ def lists(found):
 @settings(max_examples=200, deadline=None)
 def test_fold_ranks_equal_the_slow_twins_whatever_the_block_and_piece(fold, size, pairs):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK", size)
+        patch.setattr(grid, "BLOCK", size)
         patch.setattr(ranks, "PIECE_PAIRS", pairs)
         fast, own = fold_ranks(*fold), fold_ranks(*fold, protocols=("own",))
     assert lists(fast) == lists(full_ranks(*fold)) == slow_fold_ranks(*fold)
@@ -83,7 +83,7 @@ def test_streamed_ranks_equal_those_of_the_full_matrix(monkeypatch, size, kind):
     descriptions = pd.DataFrame({"image_id": [f"i{n}" for n in owners], "text_id": [f"t{n}" for n in words]})
     groups = [f"g{n}" for n in random.integers(0, 40, images)]
     scores = random.normal(size=(images, texts)).round(2).astype(kind)  # ties, and values no float32 can hold
-    monkeypatch.setattr(blocks, "BLOCK", size)
+    monkeypatch.setattr(grid, "BLOCK", size)
     monkeypatch.setattr(ranks, "PIECE_PAIRS", 10_000)
     fold = (scores, image_ids, text_ids, groups, descriptions)
     assert lists(fold_ranks(*fold)) == lists(full_ranks(*fold))
@@ -135,7 +135,7 @@ def test_half_precision_and_float32_scores_are_compared_as_they_are():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_names_its_pair(bad, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 1)
+    monkeypatch.setattr(grid, "BLOCK", 1)
     scores = np.zeros((3, 2), dtype=np.float32)
     scores[2, 1] = bad
     descriptions = pd.DataFrame({"image_id": ["a", "b", "c"], "text_id": ["x", "x", "y"]})

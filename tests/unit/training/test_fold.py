@@ -38,7 +38,8 @@ def test_a_fold_writes_what_it_promises(fold_case, tmp_path):
     assert run["encoders"]["image"]["origin"] == "random"
     assert len(run["inputs"]) == 5
     assert list((tmp_path / "work").iterdir()) == []
-    metrics = evaluate_fold(fold_case.config, fold_case.files, tmp_path / "out" / "model.safetensors", tmp_path / "out")
+    out, work = tmp_path / "out", tmp_path / "work"
+    metrics = evaluate_fold(fold_case.config, fold_case.files, out / "model.safetensors", out, work)
     assert metrics["images"] == 4
     assert metrics["texts"] == 8
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lile.evaluation.inputs import FoldFiles
-from lile.features.image_encoder import load_image_encoder
-from lile.features.store import write_store
-from lile.features.text_encoder import load_text_encoder
+if TYPE_CHECKING:
+    from lile.evaluation.inputs import FoldFiles
 
 ITEMS = 24
 
@@ -59,6 +58,11 @@ def write_tables(folder: Path) -> None:
 
 @pytest.fixture
 def fold_case(tmp_path: Path, project_root: Path) -> FoldCase:
+    from lile.evaluation.inputs import FoldFiles
+    from lile.features.image_encoder import load_image_encoder
+    from lile.features.store import write_store
+    from lile.features.text_encoder import load_text_encoder
+
     config = fold_config(project_root)
     write_tables(tmp_path)
     random = np.random.default_rng(0)
