@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 MOST_STEPS = 2
-LEAST_ROWS, MOST_ROWS = 16, 128  # of an item in the kernel: the matrix units take no fewer, the registers no more
+LEAST_ROWS, MOST_ROWS = 16, 64  # of an item in the kernel: the matrix units take no fewer, registers hold no more
 WIDTH = 64  # the width is padded to a multiple of this
 OLDEST = (8, 0)  # compute capability: bfloat16 on the matrix units
 CHUNK_FLOATS = 1 << 26  # float64 numbers at a time while inner products are computed: 512 MiB
@@ -47,7 +47,7 @@ SLOPES = {"relu": 0.0, "leaky_relu_0.1": 0.1, "none": 1.0}
 
 @dataclass(frozen=True)
 class Tiling:
-    """How pairs are laid out on the device. The defaults were read off the compiler's report, not timed."""
+    """How pairs are laid out on the device."""
 
     query_rows: int = 64
     """Query vectors of one program, over one or several items."""
@@ -57,9 +57,14 @@ class Tiling:
     """Columns of the width at a time."""
     group: int = 16
     """Query tiles that run together against all contexts."""
-    warps: int = 8
+    warps: int = 4
     stages: int = 3
     """Loads in flight."""
+
+
+# Read off the compiler's report for Hopper, not timed: the largest tiles whose inner loops keep to their registers.
+# Shared memory stays below the 99 KiB that the smallest devices since Ampere give a program.
+TILINGS = {"bf16": Tiling(), "fp32": Tiling(context_rows=32, warps=8, stages=2)}
 
 
 @dataclass(frozen=True)
@@ -133,13 +138,14 @@ def cross_scores_fused(
     scores_NM = torch.zeros(len(images), len(texts), device=images.vectors.device)
     if not scores_NM.numel():
         return scores_NM
+    tiling = tiling or TILINGS[precision]
     image_groups, text_groups = packed(images, PRECISIONS[precision]), packed(texts, PRECISIONS[precision])
     for v in image_groups:
         for w in text_groups:
             if matcher.config.image_asks:
-                _launch(scores_NM, v, w, matcher.steps, matcher.config, tiling or Tiling())
+                _launch(scores_NM, v, w, matcher.steps, matcher.config, tiling)
             if matcher.config.text_asks:
-                _launch(scores_NM.T, w, v, matcher.steps, matcher.config, tiling or Tiling())
+                _launch(scores_NM.T, w, v, matcher.steps, matcher.config, tiling)
     return scores_NM
 
 
@@ -213,8 +219,11 @@ def _own_products(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _halves(half: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Return [n, R, 2, D] from [n, R, 2d]."""
-    return None if half is None else _with_columns(half.unflatten(-1, (2, -1)).to(dtype)).contiguous()
+    """Return [n, R, 2, D] from [n, R, 2d], the gate's part times 1/2: sigmoid(p) = 1/2 + tanh(p/2)/2."""
+    if half is None:
+        return None
+    parts = _with_columns(half.unflatten(-1, (2, -1)).to(dtype))
+    return torch.stack([0.5 * parts[:, :, 0], parts[:, :, 1]], dim=2)  # exact: a power of two
 
 
 def _padded_rows(rows: int) -> int:

@@ -48,7 +48,7 @@ CASES = {
     "one item, one vector, one dimension": Case((1, 1, 1, 1, 1)),
     "several groups of programs": Case((38, 2, 40, 3, 8)),
     "regions and words": Case((3, 4, 36, 13, 70)),
-    "as many vectors as it takes": Case((2, 2, 128, 65, 20)),
+    "as many vectors as it takes": Case((2, 2, 64, 33, 20)),
     "ragged": Case((5, 6, 12, 20, 40), ragged="both"),
     "ragged in three groups": Case((6, 7, 40, 50, 24), ragged="both"),
     "ragged texts": Case(ragged="texts"),
