@@ -134,3 +134,18 @@ def test_a_peak_counts_what_was_held_and_freed_since_its_start():
     held = bytearray(b"x") * (50 * MIB)
     del held
     assert 49 * MIB < peak.bytes() < 80 * MIB
+
+
+def test_size_measures_an_evaluation_at_growing_sizes(tmp_path):
+    table = measured("size", tmp_path)
+    check_spreads(table)
+    assert table["pairs"].is_monotonic_increasing
+    assert table["rate"].iloc[-1] == table["memory"].iloc[-1] == 1
+
+
+def test_fold_compares_an_evaluation_with_the_direct_form(tmp_path):
+    table = measured("fold", tmp_path)
+    check_spreads(table)
+    assert table["scored_pairs"].tolist() == [72, 192]
+    assert (table["of_them_scoring"] <= table["minutes"]).all()
+    assert "Extrapolated" in (tmp_path / "fold.md").read_text(encoding="utf-8")
