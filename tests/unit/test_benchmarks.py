@@ -149,3 +149,12 @@ def test_fold_compares_an_evaluation_with_the_direct_form(tmp_path):
     assert table["scored_pairs"].tolist() == [72, 192]
     assert (table["of_them_scoring"] <= table["minutes"]).all()
     assert "Extrapolated" in (tmp_path / "fold.md").read_text(encoding="utf-8")
+
+
+def test_bfloat16_says_what_it_does_to_scores_and_recalls(tmp_path):
+    table = measured("bfloat16", tmp_path).set_index("form")
+    check_spreads(table)
+    assert table.loc["engine", "off"] == 0
+    assert 1e-4 < table.loc["engine, maps rounded", "off"] < 0.5
+    assert table[["R1", "R5", "R10"]].apply(lambda column: column.between(0, 100)).all().all()
+    assert (table["R1"] <= table["R10"]).all()
