@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lile.errors import InputError
 
-COMPANION = ".cpp"  # a module's compiled part lies beside it under the same name: native.py and native.cpp
+COMPILED = (".cpp", ".h")  # a module's compiled part lies beside it under its name: native.py, native.cpp, native_*.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ def code_of(entry: Path, root: Path) -> str:
 
     Followed are absolute and relative imports of modules under ``root/src`` and of files beside ``entry``, at
     module level and inside functions, with the ``__init__.py`` of every package on the way. Imports under
-    ``if TYPE_CHECKING`` are not: they never run. Imports by a computed name are not seen. A file of C++ with a
-    module's name beside it belongs to the module.
+    ``if TYPE_CHECKING`` are not: they never run. Imports by a computed name are not seen. C++ beside a module under
+    its name (``native.cpp``, ``native_steps.h``) belongs to the module.
 
     Args:
         entry: the script.
@@ -57,11 +57,15 @@ def files_behind(entry: Path, root: Path) -> dict[Path, str]:
             continue
         module = _module(path)
         seen[path] = module.digest
-        beside = path.with_suffix(COMPANION)
-        if beside.is_file():
-            seen[beside] = _companion_digest(beside)
+        seen |= {beside: _companion_digest(beside) for beside in _companions(path)}
         waiting += [found for level, name in module.imports for found in _files_of(level, name, path, search)]
     return seen
+
+
+def _companions(module: Path) -> Iterator[Path]:
+    for path in sorted(module.parent.glob(f"{module.stem}*")):
+        if path.suffix in COMPILED and path.stem.removeprefix(module.stem)[:1] in ("", "_"):
+            yield path
 
 
 def _companion_digest(path: Path) -> str:

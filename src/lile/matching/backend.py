@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lile.matching.compiler import native_library
+from lile.matching.compiler import Library, native_library
 from lile.matching.eager import add_cross
 from lile.matching.native import cross_native
 from lile.matching.sides import Side
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 def cross_scores(matcher: IterativeMatching, images: Side, texts: Side) -> Tensor:
     """Return the cross terms [N, M] of Eq. 6, summed over both directions and the K steps, without a graph."""
-    library = (
-        native_library() if images.vectors.device.type == "cpu" and images.vectors.dtype == torch.float32 else None
-    )
+    library = library_for(images)
     if library is not None:
         return cross_native(library, matcher, images, texts)
     scores_NM = images.vectors.new_zeros(len(images), len(texts))
@@ -33,3 +31,9 @@ def cross_scores(matcher: IterativeMatching, images: Side, texts: Side) -> Tenso
     if config.text_asks:
         add_cross(scores_NM.T, texts, images, matcher.text_memory, steps, config)
     return scores_NM
+
+
+def library_for(side: Side) -> Library | None:
+    """Return the compiled engine where it computes such items: float32 on the CPU, and a compiler works here."""
+    vectors = side.vectors
+    return native_library() if vectors.device.type == "cpu" and vectors.dtype == torch.float32 else None

@@ -36,6 +36,8 @@ class Library:
     """Floats of a vector register."""
     cross: Callable[..., int]
     """``lile_cross`` of native.cpp."""
+    cross_gradient: Callable[..., int]
+    """``lile_cross_gradient`` of native_gradient.h."""
 
 
 @cache
@@ -61,7 +63,8 @@ def _library() -> Library:
     if compiler is None:
         raise FileNotFoundError(f"none of {', '.join(COMPILERS)} is installed")
     version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
-    named = [SOURCE.read_text("utf-8"), version, " ".join(FLAGS), _processor()]
+    parts = sorted(SOURCE.parent.glob("native*.h"))
+    named = [*(part.read_text("utf-8") for part in (SOURCE, *parts)), version, " ".join(FLAGS), _processor()]
     path = _folder() / f"native-{hashlib.sha256(chr(0).join(named).encode()).hexdigest()[:16]}.so"
     if path.exists():
         try:
@@ -81,11 +84,11 @@ def _compile(compiler: str, path: Path) -> None:
 
 def _load(path: Path) -> Library:
     library: Any = ctypes.CDLL(str(path))
-    cross = library.lile_cross
-    pointers, numbers = [ctypes.c_void_p] * 5, [ctypes.c_int64] * 4
-    cross.argtypes = [*pointers, *numbers, ctypes.c_void_p, ctypes.c_int64]
-    cross.restype = ctypes.c_int
-    return Library(path, int(library.lile_lanes()), cross)
+    cross, gradient = library.lile_cross, library.lile_cross_gradient
+    common = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 4 + [ctypes.c_void_p, ctypes.c_int64]
+    cross.argtypes, gradient.argtypes = common, [*common, ctypes.c_void_p, ctypes.c_void_p]
+    cross.restype = gradient.restype = ctypes.c_int
+    return Library(path, int(library.lile_lanes()), cross, gradient)
 
 
 def _processor() -> str:

@@ -74,15 +74,18 @@ class IterativeMatching(nn.Module):
             v, w = self._checked(images, texts, image_keep, text_keep)
             return AllPairs.apply(self, v.keep, w.keep, v.vectors, w.vectors, *self.parameters())
 
-    def all_pairs(self, images: Items, texts: Items) -> Tensor:
-        """Return S [N, M] without a graph; called by :meth:`scores`, which checks and has one."""
+    def all_pairs(self, images: Items, texts: Items) -> tuple[Tensor, Tensor]:
+        """Return S [N, M] and its cross terms [N, M] without a graph; called by :meth:`scores`, which has one."""
         with torch.no_grad():
             cross_weight, direct_weight = self.weights()
-            scores_NM = cross_scores(self, *self.sides(images, texts)).mul_(cross_weight)
+            cross_NM = cross_scores(self, *self.sides(images, texts))
             if self.config.direct == "none":
-                return scores_NM
-            left_ND, right_MD = direct_term(images, texts, self.config.direct, self.config.queries)
-            return scores_NM.addmm_(left_ND * direct_weight, right_MD.T)
+                return cross_NM * cross_weight, cross_NM
+            factors = direct_term(images, texts, self.config.direct, self.config.queries)
+            # in float64, so that the last bit does not depend on how a product of this size is cut into blocks
+            left_ND, right_MD = (factor.double() for factor in factors)
+            direct_NM = (left_ND @ right_MD.T).to(cross_NM.dtype)
+            return cross_weight * cross_NM + direct_weight * direct_NM, cross_NM
 
     def sides(self, images: Items, texts: Items) -> tuple[Side, Side]:
         """Return what is computed once per item, for both sides."""

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,7 +109,7 @@ def test_a_score_has_the_same_bits_in_any_block_and_on_any_number_of_threads(ste
     part = native.cross_native(library, matcher, side[0][3:10], side[1][5:6])
     assert torch.equal(part, whole[3:10, 5:6])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(native, "BLOCK_IMAGES", 2)
+    monkeypatch.setattr(native, "BLOCK", 2)
     assert torch.equal(native.cross_native(library, matcher, *side), whole)
 
 
@@ -146,3 +147,32 @@ def test_a_library_that_was_cut_short_is_compiled_again(tmp_path):
     library.write_bytes(b"not a library")
     assert jobs_that_load_it(tmp_path, 1) == [0]
     assert library.stat().st_size > 1000
+
+
+def test_processors_with_narrower_vectors_get_the_same(tmp_path):
+    """The build for processors without AVX-512, run here."""
+    code = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from cases import items_of, matcher_of
+from lile.matching import compiler
+from lile.matching.direct import scores_direct
+import torch
+compiler.FLAGS = (*compiler.FLAGS, *sys.argv[2:])
+assert compiler.native_library().lanes == 8
+for steps in (1, 2, 3):
+    matcher = matcher_of(37, steps, reduce="mean")
+    v, v_keep = items_of(5, 7, 37, 0, True)
+    w, w_keep = items_of(6, 19, 37, 1, True)
+    exact = scores_direct(matcher, v, w, v_keep, w_keep)
+    (by_v,) = torch.autograd.grad(scores_direct(matcher, v.requires_grad_(), w, v_keep, w_keep).sum(), v)
+    rough = v.detach().float().requires_grad_()
+    scores = matcher.float().scores(rough, w.float(), v_keep, w_keep)
+    torch.testing.assert_close(scores.double(), exact, rtol=0, atol=2e-6)
+    scores.sum().backward()
+    assert (rough.grad - by_v).norm() <= 1e-4 * by_v.norm()
+"""
+    env = {**os.environ, "LILE_CACHE": str(tmp_path)}
+    narrow = ["-mno-avx512f"] if "avx512" in compiler._processor() else []
+    subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), *narrow], env=env, check=True)
