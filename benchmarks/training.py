@@ -89,19 +89,20 @@ def step(form: str, shape: Sequence[int], batch: int, loss: str) -> dict[str, fl
     m, d, steps = shape
     matcher = matcher_of(d, steps)
     data = maps(batch, m, d)
-    _once(form, matcher, data.images[:2], data.texts[:2], loss)  # compiles, loads and starts threads
+    once(form, matcher, data.images[:2], data.texts[:2], loss)  # compiles, loads and starts threads
     matcher.zero_grad(set_to_none=True)
     images, texts = data.images.clone().requires_grad_(), data.texts.clone().requires_grad_()
     del data
     peak = Peak()
-    seconds = seconds_of(lambda: _once(form, matcher, images, texts, loss))
+    seconds = seconds_of(lambda: once(form, matcher, images, texts, loss))
     assert images.grad is not None, "the step left no gradient"
     return {"seconds": seconds, "bytes": max(1, peak.bytes())}
 
 
-def _once(form: str, matcher: Any, images: Tensor, texts: Tensor, loss: str) -> None:
+def once(form: str, matcher: Any, images: Tensor, texts: Tensor, loss: str) -> None:
+    """Take one step: scores, loss, gradients; on whatever device the maps are."""
     scores_BB = matcher.scores(images, texts) if form == "engine" else scores_direct(matcher, images, texts)
-    negatives_BB = ~torch.eye(len(images), dtype=torch.bool)
+    negatives_BB = ~torch.eye(len(images), dtype=torch.bool, device=images.device)
     triplet_loss(scores_BB, negatives_BB, MARGIN, loss).backward()
 
 

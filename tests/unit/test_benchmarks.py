@@ -158,3 +158,32 @@ def test_bfloat16_says_what_it_does_to_scores_and_recalls(tmp_path):
     assert 1e-4 < table.loc["engine, maps rounded", "off"] < 0.5
     assert table[["R1", "R5", "R10"]].apply(lambda column: column.between(0, 100)).all().all()
     assert (table["R1"] <= table["R10"]).all()
+
+
+def test_gpu_is_left_out_without_one_and_says_so(tmp_path, capsys, monkeypatch):
+    from benchmarks import run
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run.main(["gpu", "--tiny", "--results", str(tmp_path)]) == 0
+    assert "gpu: left out, because there is no CUDA device" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_gpu_rows_hold_the_roofline_and_what_the_forms_differ_by(monkeypatch, tmp_path):
+    """On the CPU, with the engine's cross terms in the place of the kernel's."""
+    from benchmarks import gpu, report
+    from benchmarks.harness import Options, Result
+
+    from lile.matching.backend import cross_scores
+    from lile.matching.roofline import H200
+
+    monkeypatch.setattr(gpu, "cross_scores_fused", lambda matcher, v, w, precision: cross_scores(matcher, v, w))
+    rows = gpu.measured_on("cpu", (20, 40), (4, 32), Options(threads=1, tiny=True, repeats=2), H200)
+    report.write(tmp_path, "gpu", Result("GPU", "about", rows, gpu.draw), {"cpu": "one"})
+    table = pd.read_csv(tmp_path / "gpu.csv")
+    check_spreads(table)
+    fused = table[table["what"].str.startswith("scores, fused")]
+    assert len(fused) == 4
+    assert fused[["roofline_s", "of_roofline", "times_direct"]].notna().all().all()
+    assert (table["off"].dropna() < 1e-5).all()
+    assert table["what"].str.startswith("training").sum() == 6
