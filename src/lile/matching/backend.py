@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lile.matching import fused
 from lile.matching.compiler import Library, native_library
 from lile.matching.eager import add_cross
 from lile.matching.native import cross_native
@@ -24,6 +25,8 @@ def cross_scores(matcher: IterativeMatching, images: Side, texts: Side) -> Tenso
     library = library_for(images)
     if library is not None:
         return cross_native(library, matcher, images, texts)
+    if fused.usable(matcher, images, texts):
+        return fused.cross_scores_fused(matcher, images, texts, matcher.precision)
     scores_NM = images.vectors.new_zeros(len(images), len(texts))
     config, steps = matcher.config, matcher.steps
     if config.image_asks:

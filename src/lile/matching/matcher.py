@@ -36,6 +36,7 @@ class IterativeMatching(nn.Module):
             if value < 1:
                 raise InputError(f"{name}={value} must be at least 1")
         self.width, self.steps, self.config = width, steps, config
+        self.precision = "fp32"  # of the GPU kernel's inputs; "bf16" is faster and rounds (docs/engine.md)
         # The last gate has no effect on the score: at K = 1 there is none.
         self.image_memory = GatedMemory(width) if steps > 1 and config.image_asks else None
         self.text_memory = GatedMemory(width) if steps > 1 and config.text_asks else None

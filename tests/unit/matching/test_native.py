@@ -153,7 +153,6 @@ def test_processors_with_narrower_vectors_get_the_same(tmp_path):
     """The build for processors without AVX-512, run here."""
     code = """
 import sys
-from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from cases import items_of, matcher_of
 from lile.matching import compiler
