@@ -108,4 +108,4 @@ def draw(figure: Figure, rows: Sequence[Row]) -> None:
         axes.set(xlabel=column)
         axes.tick_params(axis="y", labelsize=7)
         axes.margins(x=0.15)
-        axes.invert_yaxis()
+    axes.invert_yaxis()  # of both, which share it

@@ -24,7 +24,6 @@ from lile.matching.steps import cross_term
 Cross = Callable[..., Tensor]
 SQUARES = [(n, n) for n in (16, 32, 64, 128, 256, 512, 1024)]
 DIRECT_IMAGES = (8, 32, 128)  # images that the direct form takes at a time: it is measured with the best of them
-PUBLISHED_IMAGES = 128  # published codes take one text against a shard of images of about this size
 
 
 def engine(matcher: IterativeMatching, data: Data) -> Form:
@@ -33,20 +32,23 @@ def engine(matcher: IterativeMatching, data: Data) -> Form:
 
 
 def direct(matcher: IterativeMatching, data: Data, limit_s: float) -> Form:
-    """Return the direct form with the number of images at a time with which it is fastest here."""
-    forms = [
-        Form("direct", lambda n, m: scores_direct(matcher, *data.first(n, m)), [(n, 2**k) for k in range(10)])
-        for n in DIRECT_IMAGES
-    ]
+    """Return the direct form."""
+    return fastest("direct", lambda n, m: scores_direct(matcher, *data.first(n, m)), limit_s)
+
+
+def fastest(name: str, scores: Callable[[int, int], Tensor], limit_s: float) -> Form:
+    """Return the form with the number of images at a time with which it is fastest here."""
+    forms = [Form(name, scores, [(n, 2**k) for k in range(10)]) for n in DIRECT_IMAGES]
     sizes = [form.fitting(limit_s / 4) for form in forms]
     rates = [n * m / seconds_of(partial(form.scores, n, m)) for form, (n, m) in zip(forms, sizes, strict=True)]
     return forms[rates.index(max(rates))]
 
 
-def published(matcher: IterativeMatching, data: Data) -> Form:
+def published(matcher: IterativeMatching, data: Data, limit_s: float) -> Form:
     """Return the direct form with the last gate too, which no score needs but published codes compute.
 
-    The gate is given the query twice instead of query and attended vector: the same work.
+    The gate is given the query twice instead of query and attended vector: the same work. Published codes take about a
+    hundred images at a time; this one, too, takes as many as are fastest.
     """
     config, width = matcher.config, matcher.width
     gates = [
@@ -69,7 +71,7 @@ def published(matcher: IterativeMatching, data: Data) -> Form:
                 refine(x_Pid, x_Pid, memory, config.renormalise)
         return torch.cat(columns, dim=1)
 
-    return Form("direct, last gate too", scores, [(PUBLISHED_IMAGES, 2**k) for k in range(10)])
+    return fastest("direct, last gate too", scores, limit_s)
 
 
 def eager(matcher: IterativeMatching, data: Data, cross: Cross = cross_term, name: str = "plain PyTorch") -> Form:

@@ -7,6 +7,7 @@ import importlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,6 +31,8 @@ def main(words: Sequence[str] | None = None) -> int:
         found: Result | None = importlib.import_module(f"benchmarks.{name}").measure(options)
         if found is None:
             continue  # the section has said why
+        if options.tiny:
+            found = replace(found, title=f"{found.title} (tiny sizes: a test of the benchmark, not of the engine)")
         paths = report.write(asked.results, name, found, measured_on)
         print(f"{report.table(found.rows)}\n{name}: {time.perf_counter() - started:.0f} s, {paths[0]}", flush=True)
     return 0

@@ -29,6 +29,7 @@ def measured(name: str, folder) -> pd.DataFrame:
     table = pd.read_csv(folder / f"{name}.csv")
     assert list(table.columns[-len(MACHINE) :]) == MACHINE
     page = (folder / f"{name}.md").read_text(encoding="utf-8")
+    assert "tiny sizes" in page.splitlines()[0]
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert len(rows) == len(table) + 2
     assert len({row.count("|") for row in rows}) == 1
