@@ -46,8 +46,8 @@ def measure(options: Options) -> Result:
         rows,
         draw,
         [
-            f"The direct form's batch is {compared}: at 128 it would hold {(128 // compared) ** 2} times as much. No figure is scaled: "
-            "larger batches are the engine's alone.",
+            f"The direct form's batch is {compared}: at 128 it would hold {(128 // compared) ** 2} times as much. "
+            "No figure is scaled: larger batches are the engine's alone.",
             "The margin is so large that every hinge has a gradient.",
             "Aims: at least 15 times faster, at most 1/8 of the memory; a batch of 128 under 4 GiB (4,096 MiB).",
             *([] if options.long else ["Batches of 512 and 1,024 are measured with --long."]),
