@@ -29,6 +29,7 @@ OVERLAY = {
             "columns": {"image": "file_name", "group": "figure"},
             "encoders": {"image": "tiny_vit", "text": "tiny_roberta"},
             "folds": {"count": 2},
+            "evaluation": {"jobs": 2},
         }
     },
     "models": {"small": {"maps": 2, "width": 16, "steps": 1, "training": {"epochs": 1, "batch_size": 16}}},
@@ -115,3 +116,12 @@ def test_from_a_csv_to_a_table(folder):
     assert not receipt["pending"]
 
     assert "Nothing to be done" in run(folder, *words, "--dry-run", "--", TABLE)
+
+    outputs = [folder / f"results/mine/small/fold-{k}/{name}" for k in (0, 1) for name in ("metrics.json", "ranks.npz")]
+    shared = [path.read_bytes() for path in outputs]
+    (folder / "one.yaml").write_text("datasets: {mine: {evaluation: {jobs: 1}}}\n")
+    said = run(folder, *words, str(folder / "one.yaml"), "--until", "evaluate_fold", "--", TABLE)
+    assert "rule evaluate_fold" in said
+    assert "rule score_blocks" not in said
+    assert [path.read_bytes() for path in outputs] == shared, "scored by two jobs or by one"
+    assert not [path for path in (folder / "work").rglob("*") if path.is_file()]

@@ -136,6 +136,7 @@ sys.stdout.write(str(len(written)))
 """
 
 
+@pytest.mark.slow
 def test_a_real_sigkill_costs_one_block_and_changes_no_byte(case, tmp_path):
     config, files, weights = case
     names = {name: [str(path) for path in getattr(files, name)] for name in ("images_store", "texts_store")}
