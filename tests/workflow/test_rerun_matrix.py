@@ -71,7 +71,7 @@ CODE = {
     "src/lile/matching/native.cpp": of(TRAIN),
     "src/lile/models/losses.py": of(TRAIN),
     "src/lile/training/loop.py": of(TRAIN),
-    "src/lile/training/lock.py": of(TRAIN),
+    "src/lile/lock.py": of(TRAIN),
     "src/lile/evaluation/fold.py": of(EVALUATE),
     "src/lile/evaluation/blocks.py": of(EVALUATE),
     "src/lile/evaluation/stream.py": of(EVALUATE),

@@ -16,8 +16,8 @@ from lile.evaluation.metrics import fold_metrics, write_ranks
 from lile.evaluation.score import encode_store
 from lile.evaluation.stream import Source, score_blocks
 from lile.files import digest_of, sha256_of, write_json
+from lile.lock import work_lock
 from lile.models.weights import load_weights
-from lile.training.lock import training_lock
 
 
 def evaluate_fold(
@@ -42,7 +42,7 @@ def evaluate_fold(
     Raises:
         InputError: inputs that do not fit, a score that is not finite, or another process at work on this fold.
     """
-    with training_lock(work / "lock"):
+    with work_lock(work / "lock"):
         part = _test_part(config, files, weights, work, shares)
         part.score()
         images = part.inputs.images[part.inputs.images["image_id"].isin(set(part.image_ids))]
@@ -73,7 +73,7 @@ def score_share(
     Raises:
         InputError: as :func:`evaluate_fold`, or a share that there is not.
     """
-    with training_lock(work / "lock"):
+    with work_lock(work / "lock"):
         part = _test_part(config, files, weights, work)
         blocks = part.store.grid.share(share, shares)
         part.score(blocks, f" share {share + 1}/{shares}")

@@ -69,6 +69,6 @@ def _check_finite(name: str, vectors: Tensor) -> None:
         return  # the sum overflowed, the numbers did not
     item, vector, column = (int(place) for place in (~finite).nonzero()[0])
     raise InputError(
-        f"{name}: item {item}, vector {vector}, dimension {column} is {float(vectors[item, vector, column])}; "
+        f"{name}: item {item}, vector {vector}, dimension {column} is {float(vectors[item, vector, column].detach())}; "
         "every number must be finite"
     )

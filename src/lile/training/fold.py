@@ -18,11 +18,11 @@ from lile.evaluation.recalls import RECALLS, figures_of
 from lile.evaluation.relevance import DIRECTIONS
 from lile.evaluation.score import score_matrix
 from lile.files import digest_of, sha256_of, write_json
+from lile.lock import work_lock
 from lile.models.config import ModelConfig
 from lile.models.weights import load_weights, write_weights
 from lile.provenance import git_state, host, versions
 from lile.seeds import seed_for
-from lile.training.lock import training_lock
 from lile.training.loop import Trainer
 from lile.training.pairs import Batch, batch_indices, batches, pair_set
 from lile.training.progress import Progress, State, write_history
@@ -46,7 +46,7 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
     Raises:
         InputError: inputs that do not fit, or another process at work on this fold.
     """
-    with training_lock(progress / "lock"), _deterministic():
+    with work_lock(progress / "lock"), _deterministic():
         inputs = load_fold(config, files)
         digests = {str(path): sha256_of(path) for path in files.all()}
         store = Progress(progress / digest_of(list(digests.values())))

@@ -115,8 +115,15 @@ class Trainer:
         return mean, pairs
 
     def step(self, batch: Batch, number: int) -> torch.Tensor:
-        """Take the optimiser step ``number`` (from 0) on a batch; return its loss, a scalar."""
-        scores_BB = self.forward(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep)
+        """Take the optimiser step ``number`` (from 0) on a batch; return its loss, a scalar.
+
+        Raises:
+            InputError: training diverged.
+        """
+        try:
+            scores_BB = self.forward(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep)
+        except InputError as error:  # weights that are not finite any more give maps that are not
+            raise InputError(f"{self.label}: step {number + 1}: {error}; lower training.learning_rate") from None
         negatives_BB = negatives_of(batch.groups, batch.images, batch.texts)
         settings = self.config.loss
         negatives = "mean" if number < settings.warmup_steps else settings.negatives

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,9 +81,7 @@ class Progress:
     def remove(self) -> None:
         """Remove the folder, the checkpoint first: a kill in between then starts anew, not from a ruin."""
         self.checkpoint.unlink(missing_ok=True)
-        for left in (*self.folder.glob("best-*.safetensors"), self.folder / "history.jsonl"):
-            left.unlink(missing_ok=True)
-        self.folder.rmdir()
+        shutil.rmtree(self.folder)  # with what a killed process may have left half written
 
     def resume(self, parts: Mapping[str, Any], device: torch.device) -> State:
         """Load the last checkpoint into ``parts``, if there is one; return where training stands."""

@@ -20,8 +20,8 @@ from lile.evaluation.fold import evaluate_fold, score_share
 from lile.evaluation.inputs import images_with_role, load_fold
 from lile.evaluation.metrics import fold_metrics
 from lile.evaluation.score import score_matrix
+from lile.lock import work_lock
 from lile.models.weights import load_weights, write_weights
-from lile.training.lock import training_lock
 
 BLOCKS = 8  # 4 images x 8 texts in blocks of 2 x 2
 
@@ -190,7 +190,7 @@ def test_the_same_inputs_go_on(case, tmp_path, monkeypatch, scored):
 
 
 def test_two_at_a_time_are_refused(case, tmp_path):
-    with training_lock(tmp_path / "work" / "lock"), pytest.raises(InputError, match="being worked on"):
+    with work_lock(tmp_path / "work" / "lock"), pytest.raises(InputError, match="being worked on"):
         evaluate_fold(*case, tmp_path / "out", tmp_path / "work")
 
 

@@ -21,6 +21,7 @@ from lile.models.weights import load_weights, write_weights
 from lile.training import loop
 from lile.training.fold import train_fold
 from lile.training.pairs import Batch, batches, pair_set
+from lile.training.progress import Progress
 
 
 def test_a_fold_writes_what_it_promises(fold_case, tmp_path):
@@ -201,3 +202,12 @@ def _epochs_done(work) -> int:
 def _one_batch(inputs) -> Batch:
     pairs = pair_set(inputs.descriptions, inputs.images["image_id"].tolist()[:6], inputs.image_store, inputs.text_store)
     return next(batches(pairs, inputs.image_store, inputs.text_store, 16, 0, torch.device("cpu")))
+
+
+def test_what_a_killed_write_left_does_not_spoil_the_end(tmp_path):
+    store = Progress(tmp_path / "made")
+    store.folder.mkdir()
+    store.checkpoint.write_bytes(b"")
+    (tmp_path / "made" / ".last.pt.123.part").write_bytes(b"half a checkpoint")
+    store.remove()
+    assert not (tmp_path / "made").exists()

@@ -1,4 +1,4 @@
-"""One writer per fold: a lock file with a heartbeat, for two controllers that do not know of each other."""
+"""One writer per folder of work: a lock file with a heartbeat, for two controllers that do not know of each other."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ STALE_S = 180.0  # untouched for this long, the holder is taken for dead
 
 
 @contextmanager
-def training_lock(path: Path) -> Iterator[None]:
+def work_lock(path: Path) -> Iterator[None]:
     """Hold the lock file ``path`` for the block.
 
     A lock left by a dead process is taken over: the process is gone from this host, or its heartbeat is older than
     ``STALE_S`` seconds.
 
     Raises:
-        InputError: another live process trains this fold; the message names host, process and age.
+        InputError: another live process works here; the message names host, process and age.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = _acquire(path)
