@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lile.errors import InputError
 from lile.matching.backend import library_for
 from lile.matching.eager import tiles
 from lile.matching.items import Items
@@ -45,22 +46,32 @@ class AllPairs(torch.autograd.Function):
         texts: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        """Return S [N, M]; ``parameters`` are the matcher's own, named so that autograd follows them."""
-        del parameters
+        """Return S [N, M]; ``parameters`` are the matcher's own, named so that autograd follows them.
+
+        They are saved although the backward pass reads the matcher's: so autograd notices if they were changed since.
+        """
         ctx.matcher, ctx.keeps = matcher, (image_keep, text_keep)
         scores_NM, cross_NM = matcher.all_pairs(Items(images, image_keep), Items(texts, text_keep))
-        ctx.save_for_backward(images, texts, cross_NM)
+        ctx.save_for_backward(images, texts, cross_NM, *parameters)
         return scores_NM
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients by both sides' vectors and by the parameters."""
+        """Return the gradients by both sides' vectors and by the parameters.
+
+        Raises:
+            InputError: a second derivative is asked for.
+        """
+        if torch.is_grad_enabled():  # what is returned here has no graph: a second derivative would be taken for zero
+            raise InputError(
+                "scores: create_graph=True, but only first derivatives are there; lile.matching.direct has all"
+            )
         (grad_NM,) = grad_outputs
-        *vectors, cross_NM = ctx.saved_tensors
-        leaves = [t.detach().requires_grad_() for t in vectors]
-        images, texts = (Items(t, keep) for t, keep in zip(leaves, ctx.keeps, strict=True))
+        images, texts, cross_NM, *_ = ctx.saved_tensors
+        leaves = [t.detach().requires_grad_() for t in (images, texts)]
+        v, w = (Items(t, keep) for t, keep in zip(leaves, ctx.keeps, strict=True))
         with torch.enable_grad(), torch.autocast(grad_NM.device.type, enabled=False):
-            return (None, None, None, *gradients(ctx.matcher, images, texts, cross_NM, grad_NM))
+            return (None, None, None, *gradients(ctx.matcher, v, w, cross_NM, grad_NM))
 
 
 def gradients(
@@ -86,7 +97,7 @@ def gradients(
         outputs.append(cross_weight * cross_NM + direct_weight * (left_ND @ right_MD.T))
         sums.append(grad_NM)
     leaves = [images.vectors, texts.vectors, *matcher.parameters()]
-    through = torch.autograd.grad(outputs, leaves, sums, allow_unused=True)
+    through = _by(leaves, outputs, sums)
     return [_plus(a, b) for a, b in zip(through, [None, None, *own], strict=True)]
 
 
@@ -157,8 +168,15 @@ def _piece(
     cross_P = cross_term(query, context, memory, matcher.steps, matcher.config)
     groups: list[list[Tensor]] = [_differentiable(query), _differentiable(context), list(matcher.parameters())]
     leaves = [leaf for group in groups for leaf in group]
-    found = iter(torch.autograd.grad(cross_P, leaves, weight_P, allow_unused=True))
+    found = iter(_by(leaves, [cross_P], [weight_P]))
     return [[next(found) for _ in group] for group in groups]
+
+
+def _by(leaves: Sequence[Tensor], outputs: list[Tensor], sums: list[Tensor]) -> list[Tensor | None]:
+    """Return the gradients of ``outputs``, weighted by ``sums``, by the leaves; None for frozen and unused ones."""
+    asked = [leaf for leaf in leaves if leaf.requires_grad]
+    found = iter(torch.autograd.grad(outputs, asked, sums, allow_unused=True))
+    return [next(found) if leaf.requires_grad else None for leaf in leaves]
 
 
 def _leaf(value: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cases import KNOBS, PUBLISHED, items_of, matcher_of
 
+from lile.errors import InputError
 from lile.matching.direct import scores_direct
 from lile.models.losses import negatives_of, triplet_loss
 
@@ -51,6 +52,38 @@ def test_pieces_do_not_change_a_gradient(monkeypatch):
     for dense in (0.0, 1.0):
         monkeypatch.setattr("lile.matching.gradient.DENSE", dense)
         assert_same_gradients(matcher, v, w, (None, None), lambda scores: scores.square().sum())
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32])
+@pytest.mark.parametrize("frozen", ["", "alpha_logit", "image_memory"])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_frozen_parameters_stay_and_the_rest_learns(steps, frozen, kind):
+    v, w = (items_of(4, 3, 6, seed)[0].to(kind) for seed in (0, 1))
+    found = []
+    for freeze in (False, True):
+        matcher, leaf = matcher_of(6, steps).to(kind), v.clone().requires_grad_()
+        for name, parameter in matcher.named_parameters():
+            parameter.requires_grad_(not (freeze and name.startswith(frozen)))
+        matcher.scores(leaf, w).square().sum().backward()
+        assert all((p.grad is None) != p.requires_grad for p in matcher.parameters())
+        found.append(leaf.grad)
+    assert torch.equal(*found)
+
+
+def test_a_matcher_changed_since_the_forward_pass_is_noticed():
+    matcher = matcher_of(6, 2)
+    scores = matcher.scores(items_of(4, 3, 6, 0)[0], items_of(4, 3, 6, 1)[0])
+    with torch.no_grad():
+        matcher.image_memory.gate.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        scores.sum().backward()
+
+
+def test_a_second_derivative_is_refused():
+    v = items_of(4, 3, 6, 0)[0].requires_grad_()
+    scores = matcher_of(6, 2).scores(v, items_of(4, 3, 6, 1)[0])
+    with pytest.raises(InputError, match="only first derivatives"):
+        torch.autograd.grad(scores.sum(), v, create_graph=True)
 
 
 def float32_gradients_off(matcher, v, w, keeps, loss_of):
