@@ -100,7 +100,16 @@ class IterativeMatching(nn.Module):
             raise InputError(f"images are on {images.device}, texts on {texts.device}; bring them to one device")
         wide = torch.promote_types(images.dtype, texts.dtype) == torch.float64
         kind = torch.float64 if wide else torch.float32
+        gate = self.image_memory or self.text_memory
+        if gate is not None and gate.gate.weight.dtype != kind:
+            raise InputError(
+                f"images are {images.dtype}, texts {texts.dtype}, which is computed in {kind}, but the matcher's gates "
+                f"are {gate.gate.weight.dtype}; bring vectors and matcher to float32, or both to float64"
+            )
         return tuple(  # type: ignore[return-value]
-            checked_items(name, vectors.to(kind) if vectors.is_floating_point() else vectors, keep, self.width)
+            # in one memory order, on which the last bit of a length or of a matrix product depends
+            checked_items(
+                name, vectors.to(kind).contiguous() if vectors.is_floating_point() else vectors, keep, self.width
+            )
             for name, vectors, keep in (("images", images, image_keep), ("texts", texts, text_keep))
         )

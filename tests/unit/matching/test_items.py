@@ -32,6 +32,12 @@ def test_wrong_types(items):
     refused("images_keep: expected booleans, found torch.float32", v, w, torch.ones(3, 2))
 
 
+def test_vectors_and_gates_of_different_types(items):
+    v, w = items
+    refused("images are torch.float32, texts torch.float32, .* gates are torch.float64", v.float(), w.float())
+    assert matcher_of(4, 2).scores(v.float(), w).dtype == torch.float64
+
+
 def test_wrong_masks(items):
     v, w = items
     refused(r"images_keep: expected \[3, 2\] as images has, found \[2, 2\]", v, w, torch.ones(2, 2, dtype=torch.bool))
