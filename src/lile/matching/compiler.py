@@ -104,12 +104,12 @@ def _processor() -> str:
 def _folder() -> Path:
     """Return a folder that can be written: the user's cache, else a temporary one of this process."""
     asked = os.environ.get("LILE_CACHE")
-    folder = Path(asked) if asked else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lile"
     try:
+        folder = Path(asked) if asked else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lile"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: no home, as for a container's user whom no one has named
         if asked:
             raise
         return Path(tempfile.mkdtemp(prefix="lile-"))

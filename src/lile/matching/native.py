@@ -38,7 +38,7 @@ def cross_native(library: Library, matcher: IterativeMatching, images: Side, tex
         texts: M items, likewise.
     """
     arguments, keep = _arguments(library, matcher, images, texts)
-    scores_NM = torch.zeros(len(images), len(texts))
+    scores_NM = torch.zeros(len(images), len(texts), dtype=torch.float32, device="cpu")
     at = ctypes.c_void_p(scores_NM.data_ptr())
 
     def work(block: tuple[int, int, int, int]) -> int:

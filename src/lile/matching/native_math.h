@@ -36,7 +36,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vf __attribute__((vector_size(LANES * 4)));
-typedef int32_t vi __attribute__((vector_size(LANES * 4)));
+typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
 typedef double vd __attribute__((vector_size(LANES * 4)));  // half as many doubles
 
 static const float EPS = 1e-8f;
@@ -98,7 +98,7 @@ INLINE vf exp2_of(vf t) {
   p = p * f + 2.40226479136265e-1f;
   p = p * f + 6.931472028550818e-1f;
   p = p * f + 1.0f;
-  return (vf)((vi)p + ((vi)shifted << 23));
+  return (vf)((vu)p + ((vu)shifted << 23));  // beyond the range, as in lanes that are put to zero later, it wraps
 }
 
 // A thread's working space: taken once, handed out in pieces that start on a cache line.

@@ -16,6 +16,7 @@ from lile.matching.config import MatchingConfig
 from lile.matching.memory import GatedMemory
 from lile.matching.sides import Side
 
+ALIGNMENT = 64  # bytes: what vector registers are loaded from
 CLIPS = ("relu", "leaky_relu_0.1", "none")
 
 
@@ -130,16 +131,17 @@ def packed_side(side: Side, rule: RuleStructure, lanes: int) -> Packed:
     order_Nr, count_N = None, None
     N, r, d = side.vectors.shape
     if side.keep is None:
-        count_N = torch.full((N,), r, dtype=torch.int32)
+        count_N = torch.full((N,), r, dtype=torch.int32, device="cpu")
     else:
         order_Nr, count_N = (~side.keep).int().argsort(dim=1, stable=True), side.keep.sum(1, dtype=torch.int32)
         side = _reordered(side, order_Nr)
     rp, panels = _up(r, lanes), rule.dp // (2 * lanes)
-    yt = torch.zeros(N, rule.dp, rp)
+    # types and device are said: torch's defaults may have been set to others
+    yt = torch.zeros(N, rule.dp, rp, dtype=torch.float32, device="cpu")
     yt[:, :d, :r] = side.vectors.mT
-    gram = torch.zeros(N, r, rp, dtype=torch.float64)
+    gram = torch.zeros(N, r, rp, dtype=torch.float64, device="cpu")
     gram[..., :r] = side.gram
-    length = torch.ones(N, rp)
+    length = torch.ones(N, rp, dtype=torch.float32, device="cpu")
     length[:, :r] = side.lengths
     tensors = {"x": _in_panels(side.vectors, panels, 2 * lanes), "yt": yt, "gram": gram, "length": length}
     for name, half in (("qh", side.query_half), ("ch", side.context_half)):
@@ -184,7 +186,8 @@ def _in_panels(rows: Tensor, panels: int, panel: int) -> Tensor:
     """Return [N, panels, r, panel] from [N, r, d], with zeros after d."""
     N, r, d = rows.shape
     wide = rows if d == panels * panel else functional.pad(rows, (0, panels * panel - d))
-    return wide.reshape(N, r, panels, panel).transpose(1, 2).contiguous()
+    packed = wide.reshape(N, r, panels, panel).transpose(1, 2).contiguous()
+    return packed if packed.data_ptr() % ALIGNMENT == 0 else packed.clone()  # may still be the caller's own memory
 
 
 def _up(value: int, step: int) -> int:
@@ -193,5 +196,5 @@ def _up(value: int, step: int) -> int:
 
 def _address(values: Tensor) -> int:
     assert values.is_contiguous()
-    assert values.data_ptr() % 64 == 0 or not values.numel(), "torch aligns what it allocates to 64 bytes"
+    assert values.data_ptr() % ALIGNMENT == 0 or not values.numel(), "torch aligns what it allocates to 64 bytes"
     return values.data_ptr()

@@ -113,6 +113,50 @@ def test_a_score_has_the_same_bits_in_any_block_and_on_any_number_of_threads(ste
     assert torch.equal(native.cross_native(library, matcher, *side), whole)
 
 
+def test_vectors_may_lie_anywhere_in_memory():
+    """One panel wide or one vector each, the packed form is the caller's memory: not always aligned for registers."""
+    for width, maps in ((32, 5), (64, 1)):
+        matcher = matcher_of(width, 2).float()
+        w = items_of(3, 2, width, 1)[0].float()
+        for start in (1, 3, 16):
+            v = torch.randn(4 * maps * width + start)[start:].reshape(4, maps, width)
+            assert torch.equal(matcher.scores(v, w), matcher.scores(v.clone(), w))
+
+
+def test_views_score_as_their_copies():
+    matcher = matcher_of(64, 2).float()
+    v, w = torch.randn(8, 64, 9).mT[::2, 1:6], torch.randn(1, 1, 64).expand(5, 4, 64)
+    assert torch.equal(matcher.scores(v, w), matcher.scores(v.clone().contiguous(), w.contiguous()))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_torchs_defaults_of_type_and_device_do_not_reach_the_compiled_code(steps):
+    matcher = matcher_of(20, steps).float()
+    v, w = items_of(4, 3, 20, 0)[0].float().requires_grad_(), items_of(5, 4, 20, 1)[0].float()
+    plain = matcher.scores(v, w)
+    (by_v,) = torch.autograd.grad(plain.sum(), v)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            scores = matcher.scores(v, w)
+            (found,) = torch.autograd.grad(scores.sum(), v)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(scores, plain)
+    assert torch.equal(found, by_v)
+
+
+def test_a_user_without_a_home_gets_a_temporary_folder(tmp_path, monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("LILE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert compiler._folder().parent == tmp_path
+
+
 def test_without_a_compiler_it_says_so_once_and_scores_the_same(monkeypatch, caplog):
     matcher = matcher_of(16, 2).float()
     v, w = (items_of(4, 3, 16, seed)[0].float() for seed in (0, 1))
