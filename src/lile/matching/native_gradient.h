@@ -216,7 +216,9 @@ static void refine_back(const Side& query, int64_t q, const Side& context, int64
     if (!rule.renormalise) continue;
     float along = at.d_length[i] * at.length[i];
     for (int64_t j = 0; j < count; ++j) along += at.d_later[i * rp + j] * at.later[i * rp + j];
-    at.pull[i] = raw > EPS ? (at.d_length[i] / at.length[i] - along) / (length * length) : 0.0f;
+    // shorter than what counts as zero, it is divided by EPS, which has no gradient; its length then is below 1 and has
+    const float by_length = at.length[i] > EPS ? at.d_length[i] / at.length[i] : 0.0f;
+    at.pull[i] = (by_length - (raw > EPS ? along : 0.0f)) / (length * length);
     for (int64_t j = 0; j < count; ++j) at.d_later[i * rp + j] /= length;
   }
   vf* dots = (vf*)at.dots;

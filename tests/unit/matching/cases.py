@@ -41,6 +41,17 @@ def matcher_of(width: int, steps: int, seed: int = 0, **knobs) -> IterativeMatch
         return IterativeMatching(width, steps, MatchingConfig(**knobs)).double()
 
 
+def shrinking_matcher_of(width: int, steps: int, low: float, high: float, **knobs) -> IterativeMatching:
+    """A matcher whose gates multiply a query's dimensions by sigmoid(low) to sigmoid(high), and add nothing."""
+    matcher = matcher_of(width, steps, **knobs)
+    with torch.no_grad():
+        for memory in (matcher.image_memory, matcher.text_memory):
+            for parameter in memory.parameters():
+                parameter.zero_()
+            memory.gate.bias.copy_(torch.linspace(low, high, width))
+    return matcher
+
+
 def items_of(count: int, most: int, width: int, seed: int, ragged: bool = False):
     """Vectors [count, most, width] in float64 and their keep mask, or None."""
     generator = torch.Generator().manual_seed(seed)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from cases import KNOBS, PUBLISHED, items_of, matcher_of
+from cases import KNOBS, PUBLISHED, items_of, matcher_of, shrinking_matcher_of
 
 from lile.errors import InputError
 from lile.matching.direct import scores_direct
@@ -120,6 +120,22 @@ def test_compiled_gradients_of_every_knob(knobs, steps, ragged, share):
     # items of one or two vectors: what is left of a normalised column is small, and float32 shows
     off = float32_gradients_off(matcher, v, w, (v_keep, w_keep), lambda scores: (scores * weight).sum())
     assert off <= 1e-4
+
+
+@pytest.mark.parametrize("renormalise", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(-4, 2), (-26, -22)], ids=["half", "shorter than counts"])
+def test_compiled_gradients_of_gates_that_close(low, high, renormalise):
+    matcher = shrinking_matcher_of(40, 2, low, high, score_operand="refined", clip="none", renormalise=renormalise)
+    v, w = items_of(4, 3, 40, 0)[0], items_of(4, 5, 40, 1)[0]
+    assert float32_gradients_off(matcher, v, w, (None, None), lambda scores: scores.square().sum()) <= 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-3, 1.0])
+def test_compiled_gradients_of_small_inner_products(scale):
+    """At the smallest scale no column of Eq. 1 is as long as the length that counts as zero."""
+    matcher = matcher_of(20, 1, similarity="dot", clip="leaky_relu_0.1", direct="none")
+    v, w = items_of(4, 3, 20, 0)[0] * scale, items_of(4, 5, 20, 1)[0] * scale
+    assert float32_gradients_off(matcher, v, w, (None, None), lambda scores: scores.square().sum()) <= 1e-4
 
 
 def test_compiled_gradients_do_not_depend_on_threads(monkeypatch):

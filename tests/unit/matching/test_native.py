@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import KNOBS, PUBLISHED, items_of, matcher_of
+from cases import KNOBS, PUBLISHED, items_of, matcher_of, shrinking_matcher_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +86,16 @@ def test_sharp_attention_does_not_overflow():
     matcher = matcher_of(16, 2, inverse_temperature=400.0, reduce="mean")
     v, w = items_of(4, 3, 16, 0)[0], items_of(4, 5, 16, 1)[0]
     torch.testing.assert_close(rough_scores(matcher, v, w), scores_direct(matcher, v, w), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("renormalise", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(-25, -15), (-26, -22)], ids=["small", "shorter than counts"])
+@pytest.mark.parametrize("steps", [2, 3])
+def test_gates_that_close_keep_the_direction_of_what_is_left(steps, low, high, renormalise):
+    knobs = {"score_operand": "refined", "clip": "none", "reduce": "mean", "renormalise": renormalise}
+    matcher = shrinking_matcher_of(40, steps, low, high, **knobs)
+    v, w = items_of(4, 3, 40, 0)[0], items_of(4, 5, 40, 1)[0]
+    torch.testing.assert_close(rough_scores(matcher, v, w), scores_direct(matcher, v, w), rtol=0, atol=2e-6)
 
 
 def test_a_gate_that_is_not_a_number_is_not_swallowed():
