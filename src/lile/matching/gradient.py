@@ -93,9 +93,11 @@ def gradients(
     by_images, by_texts, own = _cross_gradients(matcher, detached[0], detached[1], weight_NM)
     outputs, sums = [*_differentiable(sides[0]), *_differentiable(sides[1])], [*by_images, *by_texts]
     if matcher.config.direct != "none":  # S is linear in both terms: one matrix product for all pairs
-        left_ND, right_MD = direct_term(images, texts, matcher.config.direct, matcher.config.queries)
-        outputs.append(cross_weight * cross_NM + direct_weight * (left_ND @ right_MD.T))
-        sums.append(grad_NM)
+        factors = direct_term(images, texts, matcher.config.direct, matcher.config.queries)
+        # in float64: alpha's gradient is the small difference of two sums wherever cross and direct term nearly agree
+        left_ND, right_MD = (factor.double() for factor in factors)
+        outputs.append(cross_weight * cross_NM.double() + direct_weight * (left_ND @ right_MD.T))
+        sums.append(grad_NM.double())
     leaves = [images.vectors, texts.vectors, *matcher.parameters()]
     through = _by(leaves, outputs, sums)
     return [_plus(a, b) for a, b in zip(through, [None, None, *own], strict=True)]

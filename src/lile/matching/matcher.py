@@ -53,7 +53,8 @@ class IterativeMatching(nn.Module):
     def weights(self) -> tuple[Tensor, Tensor]:
         """Return the scalars of Eq. 5 to 7: S = first * (cross terms summed over K) + second * direct term."""
         terms = self.steps * (2 if self.config.queries == "both" else 1) if self.config.reduce == "mean" else 1
-        return self.alpha / terms, (1 - self.alpha) * self.steps / terms  # the direct term is the same at every step
+        alpha = self.alpha.double()  # its gradient is a small difference of large sums
+        return alpha / terms, (1 - alpha) * self.steps / terms  # the direct term is the same at every step
 
     def scores(
         self, images: Tensor, texts: Tensor, image_keep: Tensor | None = None, text_keep: Tensor | None = None

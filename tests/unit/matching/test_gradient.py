@@ -87,13 +87,16 @@ def test_a_second_derivative_is_refused():
 
 
 def float32_gradients_off(matcher, v, w, keeps, loss_of):
-    """By how much the float32 gradients differ from the direct form's in float64, each relative to its length."""
+    """By how much the float32 gradients differ from the direct form's in float64, each relative to its length.
+
+    A length below 1e-3 counts as that: alpha's gradient is a difference of sums that may be nearly equal.
+    """
     exact = gradients(lambda a, b: scores_direct(matcher, a, b, *keeps), matcher, v, w, loss_of)
     matcher.float()
     found = gradients(lambda a, b: matcher.scores(a, b, *keeps), matcher, v.float(), w.float(), loss_of)
     matcher.double()
     pairs = [(f, e) for f, e in zip(found, exact, strict=True) if f is not None]
-    return max(float((f.double() - e).norm() / e.norm().clamp_min(1e-12)) for f, e in pairs)
+    return max(float((f.double() - e).norm() / e.norm().clamp_min(1e-3)) for f, e in pairs)
 
 
 @pytest.mark.parametrize("negatives", ["hardest", "sum"])
@@ -160,3 +163,17 @@ def test_all_zero_rows_have_finite_gradients():
     matcher.float().scores(rough, w.float()).sum().backward()
     torch.testing.assert_close(rough.grad.double()[1:], v.grad[1:], rtol=1e-3, atol=1e-4)
     assert torch.isfinite(rough.grad).all()
+
+
+def test_alpha_keeps_digits_where_cross_and_direct_term_nearly_agree():
+    """Items whose maps are nearly one: in float32 the two sums' difference would be off, or zero."""
+    matcher = matcher_of(32, 2, reduce="mean")
+    v, w = (items_of(8, 1, 32, seed)[0] + 1e-2 * items_of(8, 4, 32, seed + 2)[0] for seed in (0, 1))
+
+    def loss_of(scores):
+        return scores.square().sum()
+
+    exact = gradients(lambda a, b: scores_direct(matcher, a, b), matcher, v, w, loss_of)[2]
+    matcher.float()
+    found = gradients(matcher.scores, matcher, v.float(), w.float(), loss_of)[2]
+    assert abs(float(found) - float(exact)) <= 0.05 * abs(float(exact))
