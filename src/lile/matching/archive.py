@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,13 +15,11 @@ from torch import Tensor
 from lile.errors import InputError
 from lile.matching.bound import Cones, cones_of
 from lile.matching.items import Items, checked_items
-from lile.matching.sides import Side, direct_term, side_of
+from lile.matching.sides import Side, SideName, direct_term
 from lile.values import one_of
 
 if TYPE_CHECKING:
     from lile.matching.matcher import IterativeMatching
-
-SideName = Literal["image", "text"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Prepared:
         if self.ready is not None:
             return self.ready[index]
         vectors, keep = self.items
-        return _side(matcher, Items(vectors[index], None if keep is None else keep[index]), self.side)
+        return matcher.side(Items(vectors[index], None if keep is None else keep[index]), self.side)
 
 
 @dataclass(frozen=True)
@@ -142,13 +140,7 @@ def prepared(
         as_images, as_texts = direct_term(items, items, config.direct, config.queries)
         factors = (as_images if side == "image" else as_texts).split(matcher.width, dim=-1)
         cones = tuple(None if asker == side else cones_of(items, f) for asker, f in zip(askers, factors, strict=True))
-    return Prepared(side, items, _side(matcher, items, side) if ready else None, factors, cones)
-
-
-def _side(matcher: IterativeMatching, items: Items, side: SideName) -> Side:
-    images_memory, texts_memory = matcher.image_memory, matcher.text_memory
-    own, other = (images_memory, texts_memory) if side == "image" else (texts_memory, images_memory)
-    return side_of(items, own, other)
+    return Prepared(side, items, matcher.side(items, side) if ready else None, factors, cones)
 
 
 def _first_alike(items: Items) -> Tensor:

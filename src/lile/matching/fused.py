@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from lile.errors import InputError
 from lile.matching.config import MatchingConfig
+from lile.matching.items import kept_first
 from lile.matching.sides import Side, length
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _group(side: Side, places: Tensor, rows: int, dtype: torch.dtype) -> Packed:
         counts, order = places.new_full((len(places),), rows), None
     else:
         counts = keep[places].sum(1)
-        order = keep[places].int().argsort(dim=1, descending=True, stable=True)[:, :rows]
+        order = kept_first(keep[places])[:, :rows]
 
     def taken(values: Tensor | None, fill: float = 0.0) -> Tensor | None:
         """Return [n, R, ...] with what is there first."""

@@ -21,7 +21,7 @@ from lile.matching.eager import tiles
 from lile.matching.items import Items
 from lile.matching.memory import GatedMemory
 from lile.matching.native import cross_gradient_native
-from lile.matching.sides import Side, direct_term
+from lile.matching.sides import Side, direct_product
 from lile.matching.steps import cross_term
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CHUNK_FLOATS = 1 << 21  # floats of one [piece, r, d] tensor; autograd keeps about fifteen such tensors
 DENSE = 0.25  # share of pairs with a gradient above which all queries are taken against one context at a time
+COMPILED_STEPS = 2  # up to this K no gate is applied to a refined query, so only the sides have gradients
 
 Index = slice | int | Tensor
 
@@ -93,10 +94,8 @@ def gradients(
     by_images, by_texts, own = _cross_gradients(matcher, detached[0], detached[1], weight_NM)
     outputs, sums = [*_differentiable(sides[0]), *_differentiable(sides[1])], [*by_images, *by_texts]
     if matcher.config.direct != "none":  # S is linear in both terms: one matrix product for all pairs
-        factors = direct_term(images, texts, matcher.config.direct, matcher.config.queries)
-        # in float64: alpha's gradient is the small difference of two sums wherever cross and direct term nearly agree
-        left_ND, right_MD = (factor.double() for factor in factors)
-        outputs.append(cross_weight * cross_NM.double() + direct_weight * (left_ND @ right_MD.T))
+        direct_NM = direct_product(images, texts, matcher.config.direct, matcher.config.queries)
+        outputs.append(cross_weight * cross_NM.double() + direct_weight * direct_NM)
         sums.append(grad_NM.double())
     leaves = [images.vectors, texts.vectors, *matcher.parameters()]
     through = _by(leaves, outputs, sums)
@@ -108,9 +107,7 @@ def _cross_gradients(
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:
     """Return the gradients of ``sum(weight_NM * cross terms)`` by both sides' tensors and by the parameters."""
     library = library_for(images)
-    if (
-        library is not None and matcher.steps <= 2
-    ):  # no gate is applied to a refined query: only the sides have gradients
+    if library is not None and matcher.steps <= COMPILED_STEPS:
         by_images, by_texts = cross_gradient_native(library, matcher, images, texts, weight_NM)
         return by_images, by_texts, [None for _ in matcher.parameters()]
     sides, sums = (images, texts), (_Sums(images), _Sums(texts))

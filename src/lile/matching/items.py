@@ -22,6 +22,11 @@ class Items(NamedTuple):
     """[N, r] True where a vector is there; None where every item has r of them."""
 
 
+def kept_first(keep_Nr: Tensor) -> Tensor:
+    """Return each item's places [N, r], those of the vectors that are there in front, in their order."""
+    return (~keep_Nr).int().argsort(dim=1, stable=True)
+
+
 def checked_items(name: str, vectors: Tensor, keep: Tensor | None, width: int) -> Items:
     """Return the items, with what is not kept set to zero.
 

@@ -15,7 +15,7 @@ from lile.matching.config import MatchingConfig
 from lile.matching.gradient import AllPairs
 from lile.matching.items import Items, checked_items
 from lile.matching.memory import GatedMemory
-from lile.matching.sides import Side, direct_term, side_of
+from lile.matching.sides import Side, SideName, direct_product, side_of
 
 
 class IterativeMatching(nn.Module):
@@ -83,16 +83,17 @@ class IterativeMatching(nn.Module):
             cross_NM = cross_scores(self, *self.sides(images, texts))
             if self.config.direct == "none":
                 return cross_NM * cross_weight, cross_NM
-            factors = direct_term(images, texts, self.config.direct, self.config.queries)
-            # in float64, so that the last bit does not depend on how a product of this size is cut into blocks
-            left_ND, right_MD = (factor.double() for factor in factors)
-            direct_NM = (left_ND @ right_MD.T).to(cross_NM.dtype)
-            return cross_weight * cross_NM + direct_weight * direct_NM, cross_NM
+            direct_NM = direct_product(images, texts, self.config.direct, self.config.queries)
+            return cross_weight * cross_NM + direct_weight * direct_NM.to(cross_NM.dtype), cross_NM
 
     def sides(self, images: Items, texts: Items) -> tuple[Side, Side]:
         """Return what is computed once per item, for both sides."""
+        return self.side(images, "image"), self.side(texts, "text")
+
+    def side(self, items: Items, which: SideName) -> Side:
+        """Return what is computed once per item, for items that are images or texts."""
         image_memory, text_memory = self.image_memory, self.text_memory
-        return side_of(images, image_memory, text_memory), side_of(texts, text_memory, image_memory)
+        return side_of(items, *((image_memory, text_memory) if which == "image" else (text_memory, image_memory)))
 
     def _checked(
         self, images: Tensor, texts: Tensor, image_keep: Tensor | None, text_keep: Tensor | None

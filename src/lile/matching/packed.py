@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lile.matching.config import MatchingConfig
+from lile.matching.items import kept_first
 from lile.matching.memory import GatedMemory
 from lile.matching.sides import Side
 
@@ -128,12 +129,12 @@ def rule_of(lanes: int, width: int, steps: int, config: MatchingConfig) -> RuleS
 
 def packed_side(side: Side, rule: RuleStructure, lanes: int) -> Packed:
     """Return a side of N items laid out for the compiled code; vectors that are there come first."""
-    order_Nr, count_N = None, None
+    order_Nr = None
     N, r, d = side.vectors.shape
     if side.keep is None:
         count_N = torch.full((N,), r, dtype=torch.int32, device="cpu")
     else:
-        order_Nr, count_N = (~side.keep).int().argsort(dim=1, stable=True), side.keep.sum(1, dtype=torch.int32)
+        order_Nr, count_N = kept_first(side.keep), side.keep.sum(1, dtype=torch.int32)
         side = _reordered(side, order_Nr)
     rp, panels = _up(r, lanes), rule.dp // (2 * lanes)
     # types and device are said: torch's defaults may have been set to others

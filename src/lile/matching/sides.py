@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from lile.matching.items import Items
 from lile.matching.memory import GatedMemory
+
+SideName = Literal["image", "text"]
 
 EPS = 1e-8  # a length below this counts as zero, as in the published codes
 
@@ -104,3 +106,13 @@ def direct_term(images: Items, texts: Items, kind: str, queries: str) -> tuple[T
     left = {"both": [v, image], "image": [v], "text": [image]}[queries]
     right = {"both": [text, w], "image": [text], "text": [w]}[queries]
     return torch.cat(left, -1), torch.cat(right, -1)
+
+
+def direct_product(images: Items, texts: Items, kind: str, queries: str) -> Tensor:
+    """Return the direct term of Eq. 5 of all pairs, [N, M] in float64.
+
+    In float64 its last bit as float32 does not depend on how a product of this size is cut into blocks, and alpha's
+    gradient keeps digits where it is the small difference of two sums because cross and direct term nearly agree.
+    """
+    left_ND, right_MD = (factor.double() for factor in direct_term(images, texts, kind, queries))
+    return left_ND @ right_MD.T

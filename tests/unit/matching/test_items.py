@@ -10,7 +10,7 @@ from lile.errors import InputError
 from lile.matching.items import checked_items
 
 
-def refused(match, v, w, v_keep=None, w_keep=None):
+def assert_refused(match, v, w, v_keep=None, w_keep=None):
     with pytest.raises(InputError, match=match):
         matcher_of(4, 2).scores(v, w, v_keep, w_keep)
 
@@ -22,35 +22,37 @@ def items():
 
 def test_wrong_width_names_the_argument_and_its_shape(items):
     v, w = items
-    refused(r"texts: expected \[items, vectors, 4\], found \[2, 5, 3\]", v, w[..., :3])
-    refused(r"images: expected \[items, vectors, 4\], found \[3, 8\]", v.reshape(3, 8), w)
+    assert_refused(r"texts: expected \[items, vectors, 4\], found \[2, 5, 3\]", v, w[..., :3])
+    assert_refused(r"images: expected \[items, vectors, 4\], found \[3, 8\]", v.reshape(3, 8), w)
 
 
 def test_wrong_types(items):
     v, w = items
-    refused("images: expected floating point vectors, found torch.int64", v.long(), w)
-    refused("images_keep: expected booleans, found torch.float32", v, w, torch.ones(3, 2))
+    assert_refused("images: expected floating point vectors, found torch.int64", v.long(), w)
+    assert_refused("images_keep: expected booleans, found torch.float32", v, w, torch.ones(3, 2))
 
 
 def test_vectors_and_gates_of_different_types(items):
     v, w = items
-    refused("images are torch.float32, texts torch.float32, .* gates are torch.float64", v.float(), w.float())
+    assert_refused("images are torch.float32, texts torch.float32, .* gates are torch.float64", v.float(), w.float())
     assert matcher_of(4, 2).scores(v.float(), w).dtype == torch.float64
 
 
 def test_wrong_masks(items):
     v, w = items
-    refused(r"images_keep: expected \[3, 2\] as images has, found \[2, 2\]", v, w, torch.ones(2, 2, dtype=torch.bool))
+    assert_refused(
+        r"images_keep: expected \[3, 2\] as images has, found \[2, 2\]", v, w, torch.ones(2, 2, dtype=torch.bool)
+    )
     empty = torch.tensor([[True, True], [False, False], [True, False]])
-    refused("images_keep: item 1 keeps no vector", v, w, empty)
-    refused("texts: items hold no vector at all", v, w[:, :0])
+    assert_refused("images_keep: item 1 keeps no vector", v, w, empty)
+    assert_refused("texts: items hold no vector at all", v, w[:, :0])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_is_not_finite_is_named(items, value):
     v, w = items
     w[1, 3, 2] = value
-    refused("texts: item 1, vector 3, dimension 2 is", v, w)
+    assert_refused("texts: item 1, vector 3, dimension 2 is", v, w)
 
 
 def test_what_is_not_kept_may_be_anything(items):
