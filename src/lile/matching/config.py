@@ -16,6 +16,8 @@ Aggregate = Literal["mean", "lse"]
 Direct = Literal["mean_map", "mean_cosine", "none"]
 Reduce = Literal["sum", "mean"]
 
+SLOPES: dict[Clip, float] = {"relu": 0.0, "leaky_relu_0.1": 0.1, "none": 1.0}  # of negative similarities
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatchingConfig:

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lile.errors import InputError
-from lile.matching.config import MatchingConfig
+from lile.matching.config import SLOPES, MatchingConfig
 from lile.matching.items import kept_first
 from lile.matching.sides import Side, length
 
@@ -43,7 +43,6 @@ LEAST_ROWS, MOST_ROWS = 16, 64  # of an item in the kernel: the matrix units tak
 WIDTH = 64  # the width is padded to a multiple of this
 OLDEST = (8, 0)  # compute capability: bfloat16 on the matrix units
 CHUNK_FLOATS = 1 << 26  # float64 numbers at a time while inner products are computed: 512 MiB
-SLOPES = {"relu": 0.0, "leaky_relu_0.1": 0.1, "none": 1.0}
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ static void add_dots(const float* a, int64_t rows, const float* b, int64_t count
 static void attend_back(const float* gram, const float* x_length, int64_t rows, const float* y_length, int64_t rp,
                         const Rule& rule, const float* alpha, float* d_alpha, float* d_gram, float* d_x_length,
                         float* d_y_length) {
-  const double slope = rule.clip == 0 ? 0.0 : rule.clip == 1 ? (double)0.1f : 1.0;
+  const double slope = rule.slope;
   for (int64_t i = 0; i < rows; ++i) {
     vf along = splat(0.0f);
     for (int64_t v = 0; v < rp; v += LANES) along += load(alpha + i * rp + v) * load(d_alpha + i * rp + v);

@@ -59,8 +59,8 @@ struct Way {
 };
 struct Rule {
   int64_t dp;
-  int32_t steps, clip, dot, refined, lse, renormalise;
-  float inverse_temperature, lse_inverse_temperature;
+  int32_t steps, dot, refined, lse, renormalise;
+  float slope, inverse_temperature, lse_inverse_temperature;  // slope: of negative similarities
 };
 }
 

@@ -57,7 +57,6 @@ static void transpose(const float* from, int64_t rows, int64_t columns, int64_t 
 // Eq. 1 and 2: alpha [rows, rp], zero where there is no context vector.
 static void attend(const float* gram, const float* x_length, int64_t rows, const float* y_length, int64_t count,
                    int64_t rp, const Rule& rule, float* alpha) {
-  const float slope = rule.clip == 0 ? 0.0f : rule.clip == 1 ? 0.1f : 1.0f;
   const float sharpness = rule.inverse_temperature * 1.44269504088896f;  // exp(x) is 2^(x log2(e))
   for (int64_t v = 0; v < rp; v += LANES) {
     const vf y_scale = 1.0f / load(y_length + v);
@@ -65,7 +64,7 @@ static void attend(const float* gram, const float* x_length, int64_t rows, const
     for (int64_t i = 0; i < rows; ++i) {
       vf s = load(gram + i * rp + v);
       if (!rule.dot) s = s * y_scale * (1.0f / x_length[i]);
-      s = at_least(s, splat(0.0f)) + slope * at_most(s, splat(0.0f));
+      s = at_least(s, splat(0.0f)) + rule.slope * at_most(s, splat(0.0f));
       store(alpha + i * rp + v, s);
       square += s * s;
     }

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lile.matching.config import MatchingConfig
+from lile.matching.config import SLOPES, MatchingConfig
 from lile.matching.items import kept_first
 from lile.matching.memory import GatedMemory
 from lile.matching.sides import Side
 
 ALIGNMENT = 64  # bytes: what vector registers are loaded from
-CLIPS = ("relu", "leaky_relu_0.1", "none")
 
 
 class SideStructure(ctypes.Structure):
@@ -48,8 +47,8 @@ class RuleStructure(ctypes.Structure):
 
     _fields_ = [
         ("dp", ctypes.c_int64),
-        *((name, ctypes.c_int32) for name in ("steps", "clip", "dot", "refined", "lse", "renormalise")),
-        *((name, ctypes.c_float) for name in ("inverse_temperature", "lse_inverse_temperature")),
+        *((name, ctypes.c_int32) for name in ("steps", "dot", "refined", "lse", "renormalise")),
+        *((name, ctypes.c_float) for name in ("slope", "inverse_temperature", "lse_inverse_temperature")),
     ]
 
 
@@ -117,11 +116,11 @@ def rule_of(lanes: int, width: int, steps: int, config: MatchingConfig) -> RuleS
     return RuleStructure(
         dp=_up(width, 2 * lanes),
         steps=steps,
-        clip=CLIPS.index(config.clip),
         dot=config.similarity == "dot",
         refined=config.score_operand == "refined",
         lse=config.aggregate == "lse",
         renormalise=config.renormalise,
+        slope=SLOPES[config.clip],
         inverse_temperature=config.inverse_temperature,
         lse_inverse_temperature=config.lse_inverse_temperature,
     )

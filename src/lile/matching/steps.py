@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lile.matching.config import MatchingConfig
+from lile.matching.config import SLOPES, Clip, MatchingConfig
 from lile.matching.memory import GatedMemory
 from lile.matching.sides import EPS, Side, length, mean_over
 
 
-def clipped(similarities: Tensor, clip: str) -> Tensor:
+def clipped(similarities: Tensor, clip: Clip) -> Tensor:
     """Return what Eq. 1 keeps: ``relu`` as printed, ``leaky_relu_0.1`` as in IMRAM's code, ``none`` changes nothing."""
-    if clip == "relu":
-        return similarities.relu()
-    return functional.leaky_relu(similarities, 0.1) if clip == "leaky_relu_0.1" else similarities
+    return functional.leaky_relu(similarities, SLOPES[clip])
 
 
 def attention(gram_Pij: Tensor, x_lengths: Tensor, context: Side, config: MatchingConfig) -> Tensor:
