@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from lile.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECALL_COLUMNS = ("i2t/R1", "i2t/R5", "i2t/R10", "t2i/R1", "t2i/R5", "t2i/R10")
 PUBLISHED_COLUMNS = ("dataset", "method", *RECALL_COLUMNS, "Rsum_printed", "source", "note")
@@ -16,15 +18,32 @@ PRINTED_DIGIT = 0.1  # papers print one decimal
 
 
 def read_published(path: Path) -> pd.DataFrame:
-    """Read one file of published figures and check every cell.
-
-    Args:
-        path: CSV with the columns ``PUBLISHED_COLUMNS``: ``dataset`` is the kind of dataset the figures were measured
-            on (arch, coco), recalls are in percent, ``Rsum_printed`` is as the paper prints it.
+    """Read one file of published figures, checked by :func:`published_rows`.
 
     Returns:
         One row per method in the file's order, figures as floats, with two columns more: ``Rsum_of_recalls``, the sum
         of the six recalls, and ``Rsum_differs``, whether it is not what the paper printed.
+
+    Raises:
+        InputError: see :func:`published_rows`.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(published_rows(path), columns=list(PUBLISHED_COLUMNS))
+    frame = frame.astype(dict.fromkeys((*RECALL_COLUMNS, "Rsum_printed"), float))
+    frame["Rsum_of_recalls"] = frame[list(RECALL_COLUMNS)].sum(axis=1).round(6)
+    frame["Rsum_differs"] = (frame["Rsum_of_recalls"] - frame["Rsum_printed"]).abs() > PRINTED_DIGIT / 2
+    return frame
+
+
+def published_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of one file of published figures as written, every cell checked.
+
+    Needs no pandas: the config is checked with it each time the Snakefile is parsed, and that is in every job.
+
+    Args:
+        path: CSV with the columns ``PUBLISHED_COLUMNS``: ``dataset`` is the kind of dataset the figures were measured
+            on (arch, coco), recalls are in percent, ``Rsum_printed`` is as the paper prints it.
 
     Raises:
         InputError: the file is missing, not UTF-8, lacks a column, names a method twice, or holds a figure that is no
@@ -37,11 +56,7 @@ def read_published(path: Path) -> pd.DataFrame:
         if row["method"] in seen:
             raise InputError(f"{path}, line {line}: method {row['method']!r} is there twice; give each its own name")
         seen.add(row["method"])
-    frame = pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS))
-    frame = frame.astype(dict.fromkeys((*RECALL_COLUMNS, "Rsum_printed"), float))
-    frame["Rsum_of_recalls"] = frame[list(RECALL_COLUMNS)].sum(axis=1).round(6)
-    frame["Rsum_differs"] = (frame["Rsum_of_recalls"] - frame["Rsum_printed"]).abs() > PRINTED_DIGIT / 2
-    return frame
+    return rows
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from lile.errors import InputError
-from lile.reporting.published import PUBLISHED_COLUMNS, read_published
+from lile.reporting.published import PUBLISHED_COLUMNS, published_rows, read_published
 
 HEADER = ",".join(PUBLISHED_COLUMNS)
 GOOD = "arch,LILE,44.8,57.4,64.4,36.7,52.2,61.7,317.1,Table 2,"
@@ -77,3 +80,14 @@ def test_no_file_and_no_text(tmp_path):
     (tmp_path / "bad.csv").write_bytes(b"method\xff\xfe")
     with pytest.raises(InputError, match="UTF-8"):
         read_published(tmp_path / "bad.csv")
+
+
+def test_rows_are_checked_as_written_and_without_pandas(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(f"{HEADER}\n{GOOD}\n", encoding="utf-8")
+    assert [row["i2t/R1"] for row in published_rows(path)] == ["44.8"]
+    code = (
+        "import sys, pathlib; from lile.reporting.published import published_rows; "
+        f"published_rows(pathlib.Path({str(path)!r})); sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
