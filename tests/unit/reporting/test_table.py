@@ -305,7 +305,7 @@ def test_missing_folds_are_all_named(results):
 def test_the_curves_are_drawn(results):
     make(results)
     with Image.open(results / "tables" / "demo.curves.png") as picture:
-        assert picture.size == (1200, 600)
+        assert picture.size == (1800, 720)
     assert {path.name for path in (results / "tables").iterdir()} == {f"demo.{suffix}" for suffix in SUFFIXES}
 
 
@@ -320,6 +320,7 @@ def test_a_damaged_file_is_named(results):
     [
         ({"models": []}, "needs a model"),
         ({"folds": 0}, "a fold"),
+        ({"seeds": 0}, "a seed"),
         ({"models": ["chance"]}, "called chance"),
         ({"models": ["ceiling"]}, "rename"),
     ],
