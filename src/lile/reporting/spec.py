@@ -25,6 +25,8 @@ class TableSpec:
     """``cross_validation``, or ``split``: the file's own split, repeated with other training seeds."""
     published: Path | None = None
     group_by: str | None = None
+    seeds: int = 1
+    """How often each fold was trained; run r is fold ``r % folds`` with seed ``r // folds``."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> TableSpec:
@@ -36,8 +38,8 @@ class TableSpec:
         missing = [key for key in ("table", "dataset", "kind", "models", "folds", "by") if key not in config]
         if missing:
             raise InputError(f"table config lacks {missing}; found {sorted(config)}")
-        if not config["models"] or int(config["folds"]) < 1:
-            raise InputError(f"table {config['table']}: needs a model and a fold; found {dict(config)}")
+        if not config["models"] or int(config["folds"]) < 1 or int(config.get("seeds", 1)) < 1:
+            raise InputError(f"table {config['table']}: needs a model, a fold and a seed; found {dict(config)}")
         taken = [bound for bound in BOUNDS if bound in config["models"]]
         if taken:
             raise InputError(f"table {config['table']}: a model may not be called {taken[0]}; rename it in the config")
@@ -50,7 +52,17 @@ class TableSpec:
             by=config["by"],
             published=Path(config["published"]) if config.get("published") else None,
             group_by=config.get("group_by"),
+            seeds=int(config.get("seeds", 1)),
         )
+
+    @property
+    def runs(self) -> int:
+        """How many trainings each model has."""
+        return self.folds * self.seeds
+
+    def part_of(self, run: int) -> int:
+        """Return the number of the test part of a run: runs of one part were tested on the same queries."""
+        return 0 if self.by == "split" else run % self.folds
 
     @property
     def unit(self) -> str:
