@@ -34,7 +34,7 @@ def build_transformers(config: EncoderConfig, seed: int) -> tuple[Any, Any, dict
     """
     random = config.weights == RANDOM
     folder = Path(str(config.config)) if random else resolve_weights(config.weights)
-    tokenizer = _tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
     digest = random_digest(_read_config(folder), seed) if random else weights_digest(folder)
     with own_randomness(seed_for(seed, "encoder", digest)), _quiet():
         model = _random_model(folder) if random else _pretrained_model(folder)
@@ -78,14 +78,23 @@ def _pretrained_model(folder: Path) -> Any:
     return model
 
 
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
+def load_tokenizer(folder: Path, kind: str = "AutoTokenizer") -> Any:
+    """Return the tokenizer of a folder in the hub's layout: a fast one, with padding.
+
+    Args:
+        folder: holds the tokenizer's files.
+        kind: a class of transformers, for folders whose config.json is too old to name one.
+
+    Raises:
+        InputError: its files are missing or damaged, or it cannot pad.
+    """
+    import transformers
 
     # Without these files transformers makes a tokenizer that knows no words, and says nothing.
     if not has_tokenizer(folder):
         raise InputError(f"{folder}: no tokenizer: it needs {_THE_FILES}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare exceptions on a damaged file
         raise InputError(
             f"{folder}: no tokenizer can be loaded from it ({_one_line(error)}); it needs {_THE_FILES}"
