@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lile.evaluation.recalls import RECALLS
-from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
+from lile.evaluation.relevance import DIRECTIONS
 from lile.reporting.rows import encoder_name, random_sides
-from lile.reporting.runs import ModelRuns
+from lile.reporting.runs import ModelRuns, protocols_of
 from lile.reporting.spec import TableSpec
 
 SIX = tuple((way, name) for way in DIRECTIONS for name in RECALLS)
@@ -23,6 +23,8 @@ PRESETS = {
 BLOCKS = {
     "own": "## Own captions\n\nRight is only what belongs to the very image. "
     "Published figures, where there are any, stand here.",
+    "own_blocks": "## Own captions, in blocks\n\nThe same within each block of consecutive test images, with "
+    "the block's own texts: figures are means over blocks (MS-COCO's 1K). Published figures of that kind stand here.",
     "group": "## Same group\n\nRight is whatever belongs to the same group (figure, caption or case). "
     "No published figure counts this way.",
 }
@@ -33,7 +35,7 @@ SYNTHETIC = (
 
 
 def render_markdown(
-    spec: TableSpec, models: Sequence[ModelRuns], rows: pd.DataFrame, published: pd.DataFrame | None
+    spec: TableSpec, models: Sequence[ModelRuns], rows: pd.DataFrame, published: Mapping[str, pd.DataFrame]
 ) -> str:
     """Return the page.
 
@@ -41,7 +43,7 @@ def render_markdown(
         spec: the table.
         models: ours.
         rows: from ``rows.summary_rows``.
-        published: from ``published.read_published``, or None.
+        published: protocol -> its published figures, from ``published.read_published``.
     """
     parts = [f"# Table {spec.name}"]
     if spec.kind == "synthetic":
@@ -49,11 +51,12 @@ def render_markdown(
     facts = [_data_line(spec, models[0]), *(_model_line(one) for one in models), _spread_line(spec), _reading_line()]
     facts.append(_ceiling_line(rows))
     parts.append("\n".join(f"- {fact}" for fact in facts))
-    if published is not None:
-        parts.append("\n".join(f"- {line}" for line in _published_lines(spec, published)))
-    for protocol in PROTOCOLS:
+    if published:
+        printed = pd.concat(published.values(), ignore_index=True).drop_duplicates(["method", "source", "note"])
+        parts.append("\n".join(f"- {line}" for line in _published_lines(spec, printed)))
+    for protocol in protocols_of(models):
         block = rows[rows["protocol"] == protocol]
-        parts += [BLOCKS[protocol], _recall_table(block, published), _rank_table(block)]
+        parts += [BLOCKS[protocol], _recall_table(block, published.get(protocol)), _rank_table(block)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -189,7 +192,7 @@ def _published_lines(spec: TableSpec, published: pd.DataFrame) -> list[str]:
     lines = [f"Published rows are as printed, one figure each, without a spread: {'; '.join(sources)}."]
     other = published[published["dataset"] != spec.kind]
     if len(other):
-        names = ", ".join(other["method"])
+        names = ", ".join(dict.fromkeys(other["method"]))
         data = ", ".join(sorted(set(other["dataset"])))
         lines.append(f"**{names}: measured on OTHER DATA than {spec.dataset} ({data}): do not compare them.**")
     if len(other) < len(published):
@@ -200,7 +203,7 @@ def _published_lines(spec: TableSpec, published: pd.DataFrame) -> list[str]:
     if published["Rsum_differs"].any():
         lines.append("[In brackets]: the sum of the row's own six recalls, where the printed R@sum differs from it.")
     for note, methods in published[published["note"] != ""].groupby("note", sort=False)["method"]:
-        lines.append(f"{', '.join(methods)}: {note}.")
+        lines.append(f"{', '.join(dict.fromkeys(methods))}: {note}.")
     return lines
 
 

@@ -6,15 +6,15 @@ Recalls are percentages, ranks are 1-based.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lile.evaluation.metrics import BOUNDS
 from lile.evaluation.recalls import RECALLS
-from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
-from lile.reporting.runs import FIGURES, ModelRuns
+from lile.evaluation.relevance import DIRECTIONS
+from lile.reporting.runs import FIGURES, ModelRuns, protocols_of
 from lile.reporting.spec import TableSpec
 
 FOLD_COLUMNS = ("table", "model", "fold", "protocol", "direction", "metric", "value")
@@ -60,7 +60,7 @@ def fold_rows(spec: TableSpec, models: Sequence[ModelRuns]) -> pd.DataFrame:
 
 
 def summary_rows(
-    spec: TableSpec, models: Sequence[ModelRuns], folds: pd.DataFrame, published: pd.DataFrame | None
+    spec: TableSpec, models: Sequence[ModelRuns], folds: pd.DataFrame, published: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
     """Return the table, ``TABLE_COLUMNS``: chance and ceiling, published rows, ours; one block per protocol.
 
@@ -68,7 +68,7 @@ def summary_rows(
         spec: the table.
         models: ours.
         folds: from :func:`fold_rows`.
-        published: from ``read_published``, or None. These rows stand under the protocol ``own``.
+        published: protocol -> its published figures, from ``read_published``.
 
     Returns:
         ``mean`` over folds; ``std`` is the sample standard deviation (divisor n - 1), missing for one fold and for
@@ -78,13 +78,13 @@ def summary_rows(
     means = folds.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).reset_index()
     means = means.rename(columns={"model": "row", "count": "folds"})
     parts = []
-    for protocol in PROTOCOLS:
+    for protocol in protocols_of(models):
         block = means[means["protocol"] == protocol]
         for bound in BOUNDS:
             said = {"source": bound, "note": bound_note(spec, bound)}
             parts.append(_describe(spec, block[block["row"] == bound], said))
-        if published is not None and protocol == "own":
-            parts.append(_published_rows(spec, published))
+        if protocol in published:
+            parts.append(_published_rows(spec, published[protocol], protocol))
         for one in models:
             said = {"source": "ours", "preset": one.preset, "encoders": encoders_of(one), "note": model_note(spec, one)}
             parts.append(_describe(spec, block[block["row"] == one.model], said))
@@ -132,8 +132,8 @@ def bound_note(spec: TableSpec, bound: str) -> str:
 def _figure_rows(spec: TableSpec, model: str, fold: int, content: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return one fold's figures as rows."""
     rows: list[tuple[Any, ...]] = []
-    for name in PROTOCOLS:
-        protocol, head = content["protocols"][name], (spec.name, model, fold, name)
+    for name, protocol in content["protocols"].items():
+        head = (spec.name, model, fold, name)
         rows += [(*head, way, figure, protocol[way][figure]) for way in DIRECTIONS for figure in FIGURES]
         rows.append((*head, "both", "Rsum", protocol["Rsum"]))
     return rows
@@ -142,8 +142,8 @@ def _figure_rows(spec: TableSpec, model: str, fold: int, content: dict[str, Any]
 def _bound_rows(spec: TableSpec, bound: str, fold: int, content: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return one fold's chance levels, or its ceiling, as rows."""
     rows: list[tuple[Any, ...]] = []
-    for name in PROTOCOLS:
-        protocol, head = content["protocols"][name], (spec.name, bound, fold, name)
+    for name, protocol in content["protocols"].items():
+        head = (spec.name, bound, fold, name)
         for way in DIRECTIONS:
             levels = protocol[way][bound]
             rows += [(*head, way, figure, levels[figure]) for figure in FIGURES if figure in levels]
@@ -151,7 +151,7 @@ def _bound_rows(spec: TableSpec, bound: str, fold: int, content: dict[str, Any])
     return rows
 
 
-def _published_rows(spec: TableSpec, published: pd.DataFrame) -> pd.DataFrame:
+def _published_rows(spec: TableSpec, published: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Return the papers' figures as rows, marked as published."""
     rows: list[dict[str, Any]] = []
     for _, method in published.iterrows():
@@ -163,7 +163,7 @@ def _published_rows(spec: TableSpec, published: pd.DataFrame) -> pd.DataFrame:
         for way, name, value, more in [*figures, ("both", "Rsum", method["Rsum_printed"], beside)]:
             note = "; ".join(word for word in [more, *notes] if word)
             rows.append({"row": method["method"], "direction": way, "metric": name, "mean": value, "note": note})
-    frame = pd.DataFrame(rows).assign(protocol="own", std=float("nan"), folds=None)
+    frame = pd.DataFrame(rows).assign(protocol=protocol, std=float("nan"), folds=None)
     return _describe(spec, frame, {"source": "published"})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from lile.errors import InputError
 from lile.evaluation.metrics import BOUNDS
 from lile.evaluation.recalls import RECALLS
-from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
+from lile.evaluation.relevance import DIRECTIONS
+from lile.evaluation.relevance import PROTOCOLS as ALWAYS
 from lile.reporting.curves import read_history
-from lile.reporting.spec import TableSpec
+from lile.reporting.spec import PROTOCOLS, TableSpec
 
 FIGURES = (*RECALLS, "MedR", "MeanR")
 FOLD_FILES = ("metrics.json", "run.json", "history.jsonl")
@@ -46,6 +47,11 @@ class ModelRuns:
     def codes(self) -> int:
         """How many versions of the training code made these folds; 1 is as it should be."""
         return len({run.get("code") for run in self.runs})
+
+
+def protocols_of(models: Sequence[ModelRuns]) -> tuple[str, ...]:
+    """Return the protocols that the models' folds were evaluated under, in a table's order."""
+    return tuple(name for name in PROTOCOLS if name in models[0].metrics[0]["protocols"])
 
 
 def fold_paths(spec: TableSpec, results: Path) -> Iterator[Path]:
@@ -119,7 +125,7 @@ def _check_metrics(content: dict[str, Any], fold: int, path: Path) -> None:
         raise InputError(f"{path}: is of fold {content['fold']}, not {fold}; was the folder copied or renamed?")
     try:
         values = [content["images"], content["texts"]]
-        for name in PROTOCOLS:
+        for name in dict.fromkeys([*ALWAYS, *content["protocols"]]):
             protocol = content["protocols"][name]
             values += [protocol["Rsum"], *(protocol[f"{bound}_Rsum"] for bound in BOUNDS)]
             values += [protocol[way][figure] for way in DIRECTIONS for figure in FIGURES]
@@ -165,10 +171,10 @@ def _check_same_test(spec: TableSpec, models: list[ModelRuns]) -> None:
                 )
 
 
-def _test_size(metrics: dict[str, Any]) -> tuple[float, ...]:
+def _test_size(metrics: dict[str, Any]) -> tuple[Any, ...]:
     """Return images, texts and each protocol's chance level: equal for equal test sets."""
-    levels = (round(metrics["protocols"][name]["chance_Rsum"], 6) for name in PROTOCOLS)
-    return (metrics["images"], metrics["texts"], *levels)
+    levels = {name: round(metrics["protocols"][name]["chance_Rsum"], 6) for name in sorted(metrics["protocols"])}
+    return (metrics["images"], metrics["texts"], levels)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

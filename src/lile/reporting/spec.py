@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
 from lile.evaluation.metrics import BOUNDS
+
+PROTOCOLS = ("own", "own_blocks", "group")
+"""What a table may show, in its order; ``own_blocks`` where the dataset asks for blocks of test images."""
+PUBLISHED_PROTOCOLS = ("own", "own_blocks")
+"""Under which protocols papers print figures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +28,14 @@ class TableSpec:
     folds: int
     by: str
     """``cross_validation``, or ``split``: the file's own split, repeated with other training seeds."""
-    published: Path | None = None
+    published: Mapping[str, Path] = field(default_factory=dict)
+    """Protocol -> CSV of published figures."""
+    compare: Mapping[str, str] = field(default_factory=dict)
+    """Row of ours -> published method that it reproduces."""
+    vary: str | None = None
+    """Dotted key of the one number that the rows differ in, of an ablation of one."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Row -> that number."""
     group_by: str | None = None
     seeds: int = 1
     """How often each fold was trained; run r is fold ``r % folds`` with seed ``r // folds``."""
@@ -50,7 +62,10 @@ class TableSpec:
             models=tuple(config["models"]),
             folds=int(config["folds"]),
             by=config["by"],
-            published=Path(config["published"]) if config.get("published") else None,
+            published=published_paths(config.get("published")),
+            compare=dict(config.get("compare") or {}),
+            vary=config.get("vary"),
+            values=dict(config.get("values") or {}),
             group_by=config.get("group_by"),
             seeds=int(config.get("seeds", 1)),
         )
@@ -68,3 +83,19 @@ class TableSpec:
     def unit(self) -> str:
         """What one of the repeats is called: a fold has its own test images, a run only its own seed."""
         return "run" if self.by == "split" else "fold"
+
+
+def published_paths(published: str | Mapping[str, str | None] | None) -> dict[str, Path]:
+    """Return protocol -> file of a table's key ``published``: null, one path (of ``own``), or a path per protocol.
+
+    Raises:
+        InputError: a protocol that no paper's figures stand under.
+    """
+    if not published:
+        return {}
+    if not isinstance(published, Mapping):
+        return {"own": Path(published)}
+    strange = [name for name in published if name not in PUBLISHED_PROTOCOLS]
+    if strange:
+        raise InputError(f"published: {strange[0]!r} is no protocol of published figures; {PUBLISHED_PROTOCOLS} are")
+    return {name: Path(path) for name in PUBLISHED_PROTOCOLS if (path := published.get(name))}

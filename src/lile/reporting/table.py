@@ -40,7 +40,7 @@ def write_table(config: Mapping[str, Any], results: Path, out_dir: Path, command
     """
     spec = TableSpec.from_config(config)
     models = read_models(spec, results)
-    published = None if spec.published is None else read_published(spec.published)
+    published = {protocol: read_published(path) for protocol, path in spec.published.items()}
     folds = fold_rows(spec, models)
     rows = summary_rows(spec, models, folds, published)
     page = render_markdown(spec, models, rows, published)
@@ -55,7 +55,7 @@ def write_table(config: Mapping[str, Any], results: Path, out_dir: Path, command
 
 def _manifest(spec: TableSpec, config: Mapping[str, Any], results: Path, command: Sequence[str]) -> dict[str, Any]:
     """Return what made this table: code, versions, config and the digest of every input."""
-    inputs = [*fold_paths(spec, results), *([spec.published] if spec.published else [])]
+    inputs = [*fold_paths(spec, results), *dict.fromkeys(spec.published.values())]
     return {
         "table": spec.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -216,6 +216,39 @@ def test_published_rows_are_marked_and_their_own_sum_is_shown(results, project_r
     assert "another ceiling" not in page
 
 
+def with_blocks(results: Path) -> None:
+    """Give every fold a protocol of blocks, which is its own captions one point better."""
+    for path in results.glob("demo/*/fold-*/metrics.json"):
+        protocols = json.loads(path.read_text(encoding="utf-8"))["protocols"]
+        blocks = copy.deepcopy(protocols["own"])
+        blocks["Rsum"] += 1.0
+        change(path, "protocols", value={"own": protocols["own"], "group": protocols["group"], "own_blocks": blocks})
+
+
+def test_blocks_of_test_images_are_a_protocol_with_published_figures_of_its_own(results, project_root):
+    with_blocks(results)
+    files = {name: project_root / "config" / "published" / f"coco_{name}.csv" for name in ("5k", "1k")}
+    rows, page = make(results, kind="pairs", published={"own": str(files["5k"]), "own_blocks": str(files["1k"])})
+    assert list(dict.fromkeys(row["protocol"] for row in rows)) == ["own", "own_blocks", "group"]
+    totals = {row["protocol"]: float(row["mean"]) for row in pick(rows, row="lile", metric="Rsum")}
+    assert totals["own_blocks"] == pytest.approx(totals["own"] + 1)
+    printed = {row["protocol"]: row["mean"] for row in pick(rows, source="published", row="PVSE", metric="Rsum")}
+    assert printed == {"own": "374.4", "own_blocks": "492.8"}
+    assert page.count("| PVSE (published)") == 2
+    assert page.index("## Own captions\n") < page.index("## Own captions, in blocks") < page.index("## Same group")
+    assert page.count("OTHER DATA") == 1
+    with pytest.raises(InputError, match="'group' is no protocol of published figures"):
+        make(results, published={"group": str(files["5k"])})
+
+
+def test_models_must_have_been_evaluated_under_the_same_protocols(results):
+    path = results / "demo" / "lile_paper" / "fold-1" / "metrics.json"
+    protocols = json.loads(path.read_text(encoding="utf-8"))["protocols"]
+    change(path, "protocols", value={**protocols, "own_blocks": protocols["own"]})
+    with pytest.raises(InputError, match="tested on different data"):
+        make(results)
+
+
 def test_one_fold_has_no_spread(results):
     rows, page = make(results, folds=1)
     assert all(row["std"] == "" for row in rows)
