@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lile.evaluation.relevance import PROTOCOLS, ByProtocol, Relevance
+from lile.evaluation.relevance import ByProtocol, Relevance
 
 
 def best_ranks(relevance: Relevance) -> ByProtocol:
@@ -26,7 +26,7 @@ def best_ranks(relevance: Relevance) -> ByProtocol:
     Costs a sort of D numbers per protocol; no scores are looked at.
     """
     ranks: ByProtocol = {}
-    for name in PROTOCOLS:
+    for name in relevance.image_codes:
         codes_N, codes_D = relevance.image_codes[name], relevance.description_codes[name]
         columns = int(relevance.column_D.max()) + 1
         pairs, pair_D, times_P = np.unique(

@@ -83,6 +83,12 @@ class Grid:
         row, column = divmod(index, self._columns)
         return Block(row, column, self._run(row, self.images), self._run(column, self.texts))
 
+    def within(self, rows: slice, columns: slice) -> Iterator[Block]:
+        """Yield the blocks that hold a pair of these images and texts, in the order of rows."""
+        for row in range(rows.start // self.size, -(-rows.stop // self.size)):
+            for column in range(columns.start // self.size, -(-columns.stop // self.size)):
+                yield self.block(row * self._columns + column)
+
     def share(self, share: int, shares: int) -> list[Block]:
         """Return the blocks of job ``share`` of ``shares``: neighbours in the order of rows, as many as others get.
 

@@ -10,15 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lile.errors import InputError
-from lile.evaluation.ceiling import best_ranks
+from lile.evaluation.consecutive import block_figures
 from lile.evaluation.grid import Scores
-from lile.evaluation.ranks import fold_ranks
-from lile.evaluation.recalls import figures_of, metrics_of, recall_sum
-from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS, ByProtocol, relevance_of, relevant_counts
+from lile.evaluation.protocols import BOUNDS, Figures, figures_of_scores
+from lile.evaluation.ranks import checked_scores
+from lile.evaluation.relevance import DIRECTIONS, OWN_BLOCKS, PROTOCOLS, relevance_of
 from lile.files import replacing
-
-BOUNDS = ("chance", "ceiling")
-"""What stands beside the figures of a direction, with the same keys: a random list's level, and the best possible."""
 
 
 def fold_metrics(
@@ -29,8 +26,9 @@ def fold_metrics(
     descriptions: pd.DataFrame,
     *,
     fold: int | None = None,
+    block_images: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return all figures of one fold and the rank of every query.
+    """Return all figures of one fold, and the rank and precisions of every query.
 
     Args:
         scores: finite scores of N images and U unique texts: a matrix [N, U], or blocks of one.
@@ -39,31 +37,40 @@ def fold_metrics(
         images: ``image_id, group`` of exactly these images, in any order.
         descriptions: ``description_id, image_id, text_id`` of these images' descriptions.
         fold: stands in the result where given.
+        block_images: number of images of the blocks that ``own_blocks`` is the mean of; None for no such protocol.
 
     Returns:
         The content of ``metrics.json``: ``fold, images, texts, unique_texts, groups, protocols``, where a protocol is
-        ``{"i2t": figures, "t2i": figures, "Rsum": .., "chance_Rsum": .., "ceiling_Rsum": ..}`` (figures:
-        ``recalls.metrics_of``, and beside ``chance`` the ``ceiling``: see :mod:`lile.evaluation.ceiling`); and the
-        arrays of ``ranks.npz``: 0-based ranks ``own_i2t``, ``own_t2i``, ``group_i2t``, ``group_t2i`` with their
-        queries' ``image_ids`` and ``description_ids``.
+        ``{"i2t": figures, "t2i": figures, "Rsum": .., "chance_Rsum": .., "ceiling_Rsum": ..}`` (figures: ``R1``,
+        ``R5``, ``R10``, ``MedR``, ``MeanR``, ``mAP``, ``Rprec``, ``chance`` with the same keys, ``ceiling`` with the
+        first five); with ``own_blocks`` also ``blocks`` (:func:`lile.evaluation.consecutive.block_figures`). And the
+        arrays of ``ranks.npz``, in the order of ``image_ids`` and ``description_ids``, which are there too: for each
+        query 0-based ranks ``own_i2t``, ``own_t2i``, ``group_i2t``, ``group_t2i``, from 0 to 1 its average precision
+        ``own_i2t_ap`` ... and R-precision ``own_i2t_rprec`` ...; ``image_groups`` [N] and ``description_image``, the
+        place of each description's image in ``image_ids``, [D].
 
     Raises:
-        InputError: ids that do not match, or a score that is not finite (the pair is named).
+        InputError: ids that do not match, a score that is not finite (the pair is named), or too few images for a
+            block.
     """
-    groups = _groups_in_order(image_ids, images)
-    ranks = fold_ranks(scores, image_ids, text_ids, groups, descriptions)
+    groups = groups_in_order(image_ids, images)
     relevance = relevance_of(image_ids, text_ids, groups, descriptions)
-    counts, best = relevant_counts(relevance), best_ranks(relevance)
+    blocks = checked_scores(scores, image_ids, text_ids)
+    figures = figures_of_scores(blocks, relevance)
     content: dict[str, Any] = {
         "images": len(image_ids),
         "texts": len(descriptions),
         "unique_texts": int(descriptions["text_id"].nunique()),
         "groups": len(set(groups)),
-        "protocols": {name: _protocol(ranks[name], counts[name], best[name]) for name in PROTOCOLS},
+        "protocols": figures.protocols,
     }
+    if block_images is not None:
+        content["protocols"][OWN_BLOCKS], content["blocks"] = block_figures(blocks, relevance, block_images)
     if fold is not None:
         content["fold"] = fold
-    return content, _arrays(ranks, image_ids, descriptions)
+    named = {"image_ids": image_ids, "image_groups": groups, "description_ids": descriptions["description_id"]}
+    arrays = {name: np.asarray(list(values), dtype=np.str_) for name, values in named.items()}
+    return content, {**_of_queries(figures), **arrays, "description_image": relevance.description_codes["own"]}
 
 
 def flat_metrics(protocol: Mapping[str, Any]) -> dict[str, float]:
@@ -83,18 +90,7 @@ def write_ranks(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(handle, **dict[str, Any](arrays))
 
 
-def _protocol(
-    ranks: dict[str, np.ndarray], counts: dict[str, np.ndarray], best: dict[str, np.ndarray]
-) -> dict[str, Any]:
-    """Return both directions' figures; the gallery of one direction is the queries of the other."""
-    i2t = metrics_of(ranks["i2t"], counts["i2t"], gallery=len(ranks["t2i"]))
-    t2i = metrics_of(ranks["t2i"], counts["t2i"], gallery=len(ranks["i2t"]))
-    i2t["ceiling"], t2i["ceiling"] = figures_of(best["i2t"]), figures_of(best["t2i"])
-    sums = {f"{bound}_Rsum": recall_sum(i2t[bound], t2i[bound]) for bound in BOUNDS}
-    return {"i2t": i2t, "t2i": t2i, "Rsum": recall_sum(i2t, t2i), **sums}
-
-
-def _groups_in_order(image_ids: Sequence[str], images: pd.DataFrame) -> list[str]:
+def groups_in_order(image_ids: Sequence[str], images: pd.DataFrame) -> list[str]:
     """Return the group of each scored image, refusing tables of other images."""
     group_of = dict(zip(images["image_id"], images["group"], strict=True))
     if len(group_of) != len(images):
@@ -108,9 +104,9 @@ def _groups_in_order(image_ids: Sequence[str], images: pd.DataFrame) -> list[str
     return [group_of[image_id] for image_id in image_ids]
 
 
-def _arrays(ranks: ByProtocol, image_ids: Sequence[str], descriptions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the named arrays of ``ranks.npz``; strings have a fixed width, so that no pickle is needed."""
-    arrays = {f"{name}_{way}": ranks[name][way] for name in PROTOCOLS for way in DIRECTIONS}
-    arrays["image_ids"] = np.asarray(list(image_ids), dtype=np.str_)
-    arrays["description_ids"] = np.asarray(descriptions["description_id"].tolist(), dtype=np.str_)
-    return arrays
+def _of_queries(figures: Figures) -> dict[str, np.ndarray]:
+    """Return the rank and precisions of every query as named arrays."""
+    kinds = (("", figures.ranks), ("_ap", figures.average_precision), ("_rprec", figures.r_precision))
+    return {
+        f"{name}_{way}{kind}": found[name][way] for kind, found in kinds for name in PROTOCOLS for way in DIRECTIONS
+    }

@@ -51,6 +51,15 @@ def fold_ranks(
         InputError: ids that do not match or repeat, an image without description, a score that is not finite.
     """
     relevance = relevance_of(image_ids, text_ids, image_groups, descriptions)
+    return stream_ranks(checked_scores(scores, image_ids, text_ids), relevance, protocols)
+
+
+def checked_scores(scores: np.ndarray | Scores, image_ids: Sequence[str], text_ids: Sequence[str]) -> Scores:
+    """Return scores to be read in blocks, after a look at every one.
+
+    Raises:
+        InputError: they are not of so many images and texts, or one is not finite (the pair is named).
+    """
     shape = scores.shape if isinstance(scores, np.ndarray) else (scores.grid.images, scores.grid.texts)
     if shape != (len(image_ids), len(text_ids)):
         raise InputError(
@@ -60,7 +69,7 @@ def fold_ranks(
     blocks = Matrix(scores) if isinstance(scores, np.ndarray) else scores
     for block in blocks.grid:
         check_finite(blocks.read(block), image_ids, text_ids, block)
-    return stream_ranks(blocks, relevance, protocols)
+    return blocks
 
 
 def stream_ranks(scores: Scores, relevance: Relevance, protocols: Sequence[str] = PROTOCOLS) -> ByProtocol:

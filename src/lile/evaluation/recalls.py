@@ -19,25 +19,6 @@ DEPTHS = (1, 5, 10)
 RECALLS = tuple(f"R{depth}" for depth in DEPTHS)
 
 
-def metrics_of(ranks_Q: np.ndarray, relevant_Q: np.ndarray, gallery: int) -> dict[str, Any]:
-    """Return the figures of one direction and the chance level beside them.
-
-    Args:
-        ranks_Q: 0-based first-hit ranks of the queries, [Q], Q >= 1.
-        relevant_Q: number of relevant gallery items of each query, at least 1, [Q].
-        gallery: number of gallery items.
-
-    Returns:
-        ``R1``, ``R5``, ``R10`` in percent, ``MedR`` and ``MeanR`` 1-based, and ``chance`` with the same five keys.
-
-    Raises:
-        ValueError: see :func:`chance_of`; or the two arrays differ in length.
-    """
-    if len(ranks_Q) != len(relevant_Q):
-        raise ValueError(f"{len(ranks_Q)} ranks, but {len(relevant_Q)} counts of relevant items")
-    return {**figures_of(ranks_Q), "chance": chance_of(relevant_Q, gallery)}
-
-
 def figures_of(ranks_Q: np.ndarray) -> dict[str, float]:
     """Return ``R1``, ``R5``, ``R10`` in percent and ``MedR``, ``MeanR`` 1-based of 0-based ranks [Q], Q >= 1."""
     figures = {f"R{depth}": 100.0 * float(np.mean(ranks_Q < depth)) for depth in DEPTHS}
@@ -45,7 +26,7 @@ def figures_of(ranks_Q: np.ndarray) -> dict[str, float]:
 
 
 def chance_of(relevant_Q: np.ndarray, gallery: int) -> dict[str, float]:
-    """Return what lists in random order give on average: the keys of :func:`metrics_of`, exactly.
+    """Return what lists in random order give on average: the keys of :func:`figures_of`, exactly.
 
     ``MeanR`` is the mean of (n + 1) / (r + 1); ``MedR`` the first rank that half of the queries would reach.
 

@@ -18,6 +18,9 @@ import pandas as pd
 from lile.errors import InputError
 
 PROTOCOLS = ("own", "group")
+"""What every evaluation has; beside them, :data:`OWN_BLOCKS` where a dataset asks for it."""
+OWN_BLOCKS = "own_blocks"
+"""``own`` within consecutive blocks of test images, averaged (:mod:`lile.evaluation.consecutive`)."""
 DIRECTIONS = ("i2t", "t2i")
 
 ByProtocol = dict[str, dict[str, np.ndarray]]
@@ -38,7 +41,7 @@ class Relevance:
 def relevant_counts(relevance: Relevance) -> ByProtocol:
     """Return how many gallery items are relevant to each query: shaped like what ``ranks.fold_ranks`` returns."""
     counts: ByProtocol = {}
-    for name in PROTOCOLS:
+    for name in relevance.image_codes:
         images, texts = relevance.image_codes[name], relevance.description_codes[name]
         codes = int(images.max()) + 1
         counts[name] = {
@@ -46,6 +49,22 @@ def relevant_counts(relevance: Relevance) -> ByProtocol:
             "t2i": np.bincount(images, minlength=codes)[texts],
         }
     return counts
+
+
+def relevant_items(relevance: Relevance, name: str, way: str) -> list[np.ndarray]:
+    """Return for each query of a direction the gallery items that are relevant to it, in order; equal lists are shared.
+
+    Args:
+        relevance: of the fold.
+        name: of the protocol.
+        way: ``i2t`` (images ask, descriptions answer) or ``t2i``.
+    """
+    asking, answering = relevance.image_codes[name], relevance.description_codes[name]
+    if way == "t2i":
+        asking, answering = answering, asking
+    order = np.argsort(answering, kind="stable")
+    of_code = np.split(order, np.cumsum(np.bincount(answering))[:-1])
+    return [of_code[code] for code in asking]
 
 
 def relevance_of(

@@ -87,7 +87,7 @@ def test_a_shared_caption_by_hand():
     assert own["t2i"]["ceiling"]["R1"] == pytest.approx(100 * 3 / 6)
     assert own["ceiling_Rsum"] == pytest.approx(25 + 100 + 100 + 50 + 100 + 100)
     assert group["ceiling_Rsum"] == 600.0
-    assert set(own["i2t"]["ceiling"]) == set(own["i2t"]["chance"])
+    assert set(own["i2t"]["ceiling"]) == set(own["i2t"]["chance"]) - {"mAP", "Rprec"}  # no exact bound is known
 
 
 def test_without_shared_texts_everything_can_be_reached():

@@ -10,6 +10,8 @@ from lile.errors import InputError
 from lile.evaluation.metrics import flat_metrics, fold_metrics, write_ranks
 from lile.files import write_json
 
+NAMES = ("R1", "R5", "R10", "MedR", "MeanR", "mAP", "Rprec")
+
 
 @pytest.fixture
 def fold():
@@ -44,6 +46,12 @@ def test_the_content_of_metrics_json(fold, tmp_path):
     assert own["t2i"]["chance"]["R1"] == pytest.approx(100 / 3)
     assert own["Rsum"] == pytest.approx(sum(own[way][name] for way in ("i2t", "t2i") for name in ("R1", "R5", "R10")))
     assert own["chance_Rsum"] < own["Rsum"]
+    assert own["i2t"]["mAP"] == pytest.approx(100 * (1 / 2 + 1 / 2 + (1 / 3 + 2 / 4) / 2) / 3)
+    assert own["i2t"]["Rprec"] == 0.0  # c has two right texts, at places 3 and 4
+    assert own["t2i"]["mAP"] == pytest.approx(100 * (1 + 1 / 3 + 1 + 1) / 4)
+    assert group["i2t"]["mAP"] == pytest.approx(100 * (1 + 1 + (1 / 3 + 2 / 4) / 2) / 3)
+    assert group["t2i"]["Rprec"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 1 + 1) / 4)  # x finds a, then c, then b
+    assert own["i2t"]["chance"]["Rprec"] == pytest.approx(100 * (1 / 4 + 1 / 4 + 2 / 4) / 3)
     assert "fold" not in fold_metrics(*fold)[0]
 
 
@@ -57,15 +65,19 @@ def test_ranks_and_their_queries_are_kept(fold, tmp_path):
         assert kept["own_t2i"].tolist() == [0, 2, 0, 0]
         assert kept["group_i2t"].tolist() == [0, 0, 2]
         assert kept["group_t2i"].tolist() == [0, 0, 0, 0]
-        assert len(kept.files) == 6
+        assert kept["image_groups"].tolist() == ["g", "g", "h"]
+        assert kept["description_image"].tolist() == [0, 1, 2, 2]
+        assert kept["own_i2t_ap"].tolist() == pytest.approx([1 / 2, 1 / 2, (1 / 3 + 2 / 4) / 2])
+        assert kept["own_i2t_rprec"].tolist() == [0, 0, 0]
+        assert kept["group_t2i_rprec"].tolist() == [1 / 2, 1 / 2, 1, 1]
+        assert kept["own_t2i_ap"].dtype == np.float64
+        assert len(kept.files) == 4 + 8 + 4
     assert [path.name for path in tmp_path.iterdir()] == ["ranks.npz"]
 
 
 def test_flat_names_fit_a_tracker(fold):
     flat = flat_metrics(fold_metrics(*fold)[0]["protocols"]["own"])
-    assert set(flat) == {f"{way}/{m}" for way in ("i2t", "t2i") for m in ("R1", "R5", "R10", "MedR", "MeanR")} | {
-        "Rsum"
-    }
+    assert set(flat) == {f"{way}/{m}" for way in ("i2t", "t2i") for m in NAMES} | {"Rsum"}
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "z"]])

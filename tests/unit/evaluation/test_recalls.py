@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from full_matrix import first_hit_ranks
 
-from lile.evaluation.recalls import chance_of, first_hit_distribution, metrics_of, recall_sum
+from lile.evaluation.recalls import chance_of, figures_of, first_hit_distribution, recall_sum
 
 
 def test_figures_by_hand():
@@ -58,6 +58,10 @@ def test_recall_sum_is_the_sum_of_six():
     i2t = {"R1": 44.8, "R5": 57.4, "R10": 64.4, "MedR": 3.0}
     t2i = {"R1": 36.7, "R5": 52.2, "R10": 61.7, "MedR": 5.0}
     assert recall_sum(i2t, t2i) == pytest.approx(317.2)
+
+
+def metrics_of(ranks, relevant, gallery):
+    return {**figures_of(ranks), "chance": chance_of(relevant, gallery)}
 
 
 def related(queries: int, gallery: int) -> np.ndarray:
