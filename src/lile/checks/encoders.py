@@ -67,7 +67,8 @@ def _converted(title: str, folder: Path, source: Path) -> Check:
 
 
 def _pretrained(title: str, weights: str, modality: str) -> Check:
-    from lile.features.weights import has_tokenizer, local_weights, weights_available
+    from lile.features.layouts import has_tokenizer
+    from lile.features.weights import local_weights, weights_available
 
     available, message = weights_available(weights)
     if not available:

@@ -8,7 +8,12 @@ from typing import Any
 
 from lile.errors import InputError
 
-LIBRARIES = {"image": "timm", "text": "transformers"}
+DUAL_LIBRARIES = ("dual_encoder", "open_clip")
+"""Of models that read images and texts into one space: each item becomes one vector, and nothing of them is trained."""
+
+LIBRARIES = {"image": ("timm", *DUAL_LIBRARIES), "text": ("transformers", *DUAL_LIBRARIES)}
+"""By modality; the first is the default."""
+
 RANDOM = "random"
 
 
@@ -29,12 +34,24 @@ class EncoderConfig:
     max_tokens: int = 512
     batch_size: int = 32
 
+    @property
+    def is_dual(self) -> bool:
+        """Whether it is one side of a dual encoder."""
+        return self.library in DUAL_LIBRARIES
+
     def __post_init__(self) -> None:
         """Refuse values that no encoder can have."""
-        if LIBRARIES.get(self.modality) != self.library:
+        if self.library not in LIBRARIES.get(self.modality, ()):
+            possible = [f"{modality} with {' or '.join(names)}" for modality, names in LIBRARIES.items()]
             raise InputError(
-                f"encoders: modality {self.modality!r} with library {self.library!r}; "
-                f"possible are {', '.join(f'{m} with {lib}' for m, lib in LIBRARIES.items())}"
+                f"encoders: modality {self.modality!r} with library {self.library!r}; possible are "
+                f"{', '.join(possible)}"
+            )
+        if self.is_dual and (self.weights == RANDOM or self.trainable_blocks != 0):
+            raise InputError(
+                f"encoders: weights {self.weights!r} with trainable_blocks {self.trainable_blocks} and library "
+                f"{self.library!r}: a dual encoder has pretrained weights and is stored whole. Name its folder or hub "
+                f"id under `weights`, and set trainable_blocks: 0"
             )
         if (self.weights == RANDOM) != (self.config is not None):
             raise InputError(
@@ -64,7 +81,7 @@ class EncoderConfig:
                 raise InputError(f"encoders: unknown key {key!r}; did you mean {near[0]!r}?")
         if not isinstance(values.get("weights"), str) or not values["weights"]:
             raise InputError("encoders: `weights` is missing: name a folder, a hub id, package:<name>, or random")
-        config = cls(**{"modality": modality, "library": LIBRARIES[modality], **values})
+        config = cls(**{"modality": modality, "library": LIBRARIES[modality][0], **values})
         if config.modality != modality:
             raise InputError(f"encoders: an encoder of modality {config.modality!r} is used for {modality}s")
         return config

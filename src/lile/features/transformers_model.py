@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
 from lile.features.encoder_config import RANDOM, EncoderConfig
+from lile.features.layouts import TOKENIZER_FILES, has_tokenizer
 from lile.features.parts import own_randomness
-from lile.features.weights import TOKENIZER_FILES, has_tokenizer, random_digest, resolve_weights, weights_digest
+from lile.features.pretrained import one_line, pretrained_model, quiet
+from lile.features.weights import random_digest, resolve_weights, weights_digest
 from lile.files import digest_of, sha256_of
 from lile.seeds import seed_for
 
@@ -36,12 +36,11 @@ def build_transformers(config: EncoderConfig, seed: int) -> tuple[Any, Any, dict
     folder = Path(str(config.config)) if random else resolve_weights(config.weights)
     tokenizer = load_tokenizer(folder)
     digest = random_digest(_read_config(folder), seed) if random else weights_digest(folder)
-    with own_randomness(seed_for(seed, "encoder", digest)), _quiet():
-        model = _random_model(folder) if random else _pretrained_model(folder)
+    with own_randomness(seed_for(seed, "encoder", digest)), quiet():
+        model = _random_model(folder) if random else pretrained_model(folder)
     model.pooler = None
-    names = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    tokens = digest_of({name: sha256_of(folder / name) for name in names})
-    origin = {"origin": RANDOM if random else "pretrained", "weights_digest": digest, "tokenizer": tokens}
+    origin = {"origin": RANDOM if random else "pretrained", "weights_digest": digest}
+    origin["tokenizer"] = tokenizer_digest(folder)
     return model.float().eval(), tokenizer, origin
 
 
@@ -58,24 +57,13 @@ def _random_model(folder: Path) -> Any:
     try:
         return AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: no model can be built from its config.json: {_one_line(error)}") from error
+        raise InputError(f"{folder}: no model can be built from its config.json: {one_line(error)}") from error
 
 
-def _pretrained_model(folder: Path) -> Any:
-    from transformers import AutoModel
-
-    try:
-        model, found = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except Exception as error:  # transformers, torch and safetensors each raise kinds of their own
-        raise InputError(f"{folder}: the model cannot be loaded from it: {_one_line(error)}") from error
-    # transformers fills what a file lacks with random numbers; only the pooler, which we do not use, may be lacking.
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
-    if missing or found["mismatched_keys"]:
-        raise InputError(
-            f"{folder}: the weights do not fill a {type(model).__name__}: missing {missing[:3]}, of another shape "
-            f"{sorted(found['mismatched_keys'])[:3]}. Check that weights and config.json belong together"
-        )
-    return model
+def tokenizer_digest(folder: Path) -> str:
+    """Return 16 hex digits that name the tokenizer's files in ``folder``."""
+    names = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    return digest_of({name: sha256_of(folder / name) for name in names})
 
 
 def load_tokenizer(folder: Path, kind: str = "AutoTokenizer") -> Any:
@@ -97,28 +85,8 @@ def load_tokenizer(folder: Path, kind: str = "AutoTokenizer") -> Any:
         tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare exceptions on a damaged file
         raise InputError(
-            f"{folder}: no tokenizer can be loaded from it ({_one_line(error)}); it needs {_THE_FILES}"
+            f"{folder}: no tokenizer can be loaded from it ({one_line(error)}); it needs {_THE_FILES}"
         ) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise InputError(f"{folder}: its tokenizer has no padding token or no fast form; provide tokenizer.json")
     return tokenizer
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the loading report and bar of transformers: we check and say ourselves what does not fit."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -154,7 +154,7 @@ def test_a_repository_without_weights(nowhere, monkeypatch):
     hub = FakeHub(nowhere / "snapshot", ["README.md", "data.csv"])
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub.snapshot_download)
-    with pytest.raises(InputError, match=r"no config\.json with weights"):
+    with pytest.raises(InputError, match=r"no config\.json and no weights"):
         resolve_weights("me/dataset")
 
 
