@@ -1,6 +1,6 @@
 """Which files a folder of weights holds, for each kind of model, and which of them are read.
 
-Of several files with weights one kind is read, the same that the library reads: a digest must name what is really loaded.
+Of several files with weights one kind is read, the same that the library reads: a digest must name what is loaded.
 """
 
 from __future__ import annotations
