@@ -9,12 +9,12 @@ import logging
 import multiprocessing
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from lile.errors import InputError
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MIN_SIDE_PX = 8
 """Anything narrower shows nothing: a tracking pixel or a failed download."""
@@ -94,9 +96,7 @@ def verify_images(paths: Sequence[str], mode: VerifyMode, workers: int = 1) -> l
         raise InputError(f"verify: {mode!r} is unknown; use one of {', '.join(VERIFY_MODES)}")
     from tqdm import tqdm
 
-    look = partial(examine_image, mode=mode)
-    several = workers > 1 and len(paths) > _FEW
-    findings = _in_processes(paths, mode, workers) if several else map(look, paths)
+    findings = in_processes(partial(examine_image, mode=mode), paths, workers)
     return list(tqdm(findings, total=len(paths), desc=f"images ({mode})", unit="image", disable=len(paths) < _FEW))
 
 
@@ -114,14 +114,26 @@ def examine_image(path: str, mode: VerifyMode) -> Finding:
     return "kept", "", ""
 
 
-def _in_processes(paths: Sequence[str], mode: VerifyMode, workers: int) -> Iterator[Finding]:
-    """Yield findings from ``workers`` processes, in order, in pieces that keep the traffic between them small."""
+def in_processes(look: Callable[[str], T], paths: Sequence[str], workers: int) -> Iterator[T]:
+    """Yield what ``look`` says of each image, in order, from several processes; from this one where they are few.
+
+    Args:
+        look: a function at the top of a module; what it raises is raised here.
+        paths: image files.
+        workers: processes. They get paths in pieces that keep the traffic between them small.
+
+    Raises:
+        InputError: a process died.
+    """
+    if workers < 2 or len(paths) <= _FEW:
+        yield from map(look, paths)
+        return
     piece = max(1, min(256, len(paths) // (4 * workers)))
     # spawn, not fork: the parent may hold threads and locks of numpy, pandas or torch.
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     done = 0
     try:
-        for finding in pool.map(partial(examine_image, mode=mode), paths, chunksize=piece):
+        for finding in pool.map(look, paths, chunksize=piece):
             yield finding
             done += 1
     except BrokenProcessPool as error:

@@ -1,0 +1,172 @@
+"""Which images are the same picture or nearly so, and which share a text: ``duplicates.csv``.
+
+A class of k equal things is written as k - 1 links to its first image, not as k (k - 1) / 2 pairs, so that ten thousand
+empty captions stay ten thousand rows. Three kinds of links:
+
+- ``same_pixels``: equal after decoding. Transitive.
+- ``near_image``: other pixels, and perceptual hashes that differ in at most ``near_duplicate_bits``. With distance 0
+  transitive; with a greater one it holds between all images of the two hashes.
+- ``same_text``: a caption or description equal once case, white space and punctuation are set aside; ``key`` names the
+  text, and all images under one key share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lile.data.fingerprints import Fingerprints, fingerprints
+from lile.data.hamming import near_pairs
+from lile.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+SAME_PIXELS, NEAR_IMAGE, SAME_TEXT = KINDS = ("same_pixels", "near_image", "same_text")
+_SPACES = re.compile(r"\s+")
+
+
+class Link(NamedTuple):
+    """One row of duplicates.csv."""
+
+    kind: str
+    image_a: str
+    """The earlier one in images.csv."""
+    image_b: str
+    distance: str
+    """Bits of the perceptual hash; empty for texts."""
+    key: str
+    """16 hex digits that name the text; empty for images."""
+
+
+DUPLICATE_COLUMNS = Link._fields
+
+
+def find_duplicates(
+    images: pd.DataFrame, captions: pd.DataFrame, descriptions: pd.DataFrame, bits: int, workers: int
+) -> pd.DataFrame:
+    """Look for duplicates among all images and texts of a dataset.
+
+    Args:
+        images: columns ``image_id, path``; every image is decoded once.
+        captions: columns ``image_id, text``.
+        descriptions: the same; a description may be shared where the captions differ.
+        bits: of the hash's 256 that may differ between near-duplicates.
+        workers: processes that decode images.
+
+    Returns:
+        Columns DUPLICATE_COLUMNS, all strings, by kind and then in the order of ``images``.
+
+    Raises:
+        InputError: an image that cannot be read, a threshold out of range, a text of an unknown image.
+    """
+    import pandas as pd
+
+    ids = images["image_id"].tolist()
+    links = [*image_links(ids, fingerprints(images["path"].tolist(), workers), bits)]
+    links += text_links(ids, [captions, descriptions])
+    frame = pd.DataFrame(links, columns=list(DUPLICATE_COLUMNS), dtype=str)
+    counts = frame["kind"].value_counts()
+    log.info("%d images: links of %s", len(ids), ", ".join(f"{kind} {counts.get(kind, 0)}" for kind in KINDS))
+    return frame
+
+
+def read_duplicates(path: Path) -> pd.DataFrame:
+    """Read duplicates.csv. Raises ``InputError`` where it is no such table; it may have no row."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(f"{path}: no readable CSV ({error}); delete it and run the workflow again") from error
+    if tuple(frame.columns) != DUPLICATE_COLUMNS:
+        raise InputError(f"{path}: columns must be {list(DUPLICATE_COLUMNS)}; found {list(frame.columns)}")
+    odd = frame.loc[~frame["kind"].isin(KINDS), "kind"]
+    if len(odd):
+        raise InputError(f"{path}: kind {odd.iloc[0]!r} is unknown; delete it and run the workflow again")
+    return frame
+
+
+def links_of(duplicates: pd.DataFrame) -> list[Link]:
+    """Return the rows of a table of duplicates."""
+    return [Link(*(str(cell) for cell in row)) for row in duplicates[list(DUPLICATE_COLUMNS)].to_numpy()]
+
+
+def image_links(ids: Sequence[str], prints: Fingerprints, bits: int) -> Iterator[Link]:
+    """Yield the links between images: equal pixels, equal hashes, hashes that are near."""
+    import numpy as np
+
+    first_N = _first_of_class(prints.pixels)
+    for place in np.flatnonzero(first_N != np.arange(len(ids))).tolist():
+        yield Link(SAME_PIXELS, ids[first_N[place]], ids[place], "0", "")
+    # One image for each picture that shows something; of those, one for each hash.
+    pictures = np.flatnonzero((first_N == np.arange(len(ids))) & prints.shows)
+    head = pictures[_first_of_class(prints.looks[pictures])]
+    for place, leader in zip(pictures.tolist(), head.tolist(), strict=True):
+        if place != leader:
+            yield Link(NEAR_IMAGE, ids[leader], ids[place], "0", "")
+    heads = pictures[head == pictures]
+    pairs_P2, distance_P = near_pairs(prints.looks[heads], bits)
+    for (one, other), distance in zip(heads[pairs_P2].tolist(), distance_P.tolist(), strict=True):
+        yield Link(NEAR_IMAGE, ids[one], ids[other], str(distance), "")
+
+
+def text_links(ids: Sequence[str], tables: Sequence[pd.DataFrame]) -> Iterator[Link]:
+    """Yield the links between images that share a text; an image may stand under several keys."""
+    import numpy as np
+
+    place_of = {image_id: place for place, image_id in enumerate(ids)}
+    unknown = next((i for table in tables for i in table["image_id"] if i not in place_of), None)
+    if unknown is not None:
+        raise InputError(f"a text belongs to image {unknown!r}, which images.csv lacks; run the data stage again")
+    keys = np.array([text_key(text) for table in tables for text in table["text"]], np.uint64)
+    places = np.array([place_of[i] for table in tables for i in table["image_id"]], np.int64)
+    order = np.lexsort((places, keys))
+    keys, places = keys[order], places[order]
+    starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] ^ np.uint64(1)) != 0) if len(keys) else places
+    first = np.repeat(places[starts], np.diff(starts, append=len(keys)))
+    again = np.concatenate([[False], (keys[1:] == keys[:-1]) & (places[1:] == places[:-1])])[: len(keys)]
+    rows = np.flatnonzero((places != first) & ~again)
+    for row in rows[np.lexsort((places[rows], first[rows]))]:
+        yield Link(SAME_TEXT, ids[first[row]], ids[places[row]], "", f"{keys[row]:016x}")
+
+
+def normalised(text: str) -> str:
+    """Return ``text`` in Unicode NFKC, case-folded, punctuation and white space folded into single spaces.
+
+    Symbols (``+ < = × µ``) stay: "ER+" is not "ER-".
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _SPACES.sub(" ", folded.translate(_punctuation())).strip()
+
+
+def text_key(text: str) -> int:
+    """Return a number below 2**64 that names the normalised text: same text, same number."""
+    digest = hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+@cache
+def _punctuation() -> dict[int, str]:
+    return {code: " " for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)).startswith("P")}
+
+
+def _first_of_class(rows_NB: np.ndarray) -> np.ndarray:
+    """Return for each row, uint8 [N, B], the place of the first row that equals it; int64 [N]."""
+    import numpy as np
+
+    if not len(rows_NB):
+        return np.empty(0, np.int64)
+    whole_N = np.ascontiguousarray(rows_NB).view(np.dtype((np.void, rows_NB.shape[1]))).ravel()
+    _, first, inverse = np.unique(whole_N, return_index=True, return_inverse=True)
+    return first[inverse.ravel()]
