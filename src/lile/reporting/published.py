@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import math
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,52 @@ if TYPE_CHECKING:
 
 RECALL_COLUMNS = ("i2t/R1", "i2t/R5", "i2t/R10", "t2i/R1", "t2i/R5", "t2i/R10")
 PUBLISHED_COLUMNS = ("dataset", "method", *RECALL_COLUMNS, "Rsum_printed", "source", "note")
+PUBLISHED_PROTOCOLS = ("own", "own_blocks")
+"""Under which protocols papers print figures."""
 PRINTED_DIGIT = 0.1  # papers print one decimal
+
+
+def paths_of(published: str | Mapping[str, str | None] | None) -> list[str]:
+    """Return the files that a config's key ``published`` names: none, one, or one for each protocol."""
+    paths = published.values() if isinstance(published, Mapping) else [published]
+    return [path for path in paths if path]
+
+
+def published_paths(published: str | Mapping[str, str | None] | None) -> dict[str, Path]:
+    """Return protocol -> file of a table's key ``published``: null, one path (of ``own``), or a path per protocol.
+
+    Raises:
+        InputError: a protocol that no paper's figures stand under.
+    """
+    if not published:
+        return {}
+    if not isinstance(published, Mapping):
+        return {"own": Path(published)}
+    strange = [name for name in published if name not in PUBLISHED_PROTOCOLS]
+    if strange:
+        known = " and ".join(PUBLISHED_PROTOCOLS)
+        raise InputError(f"published: {strange[0]!r} is no protocol of published figures; there are {known}")
+    return {name: Path(path) for name in PUBLISHED_PROTOCOLS if (path := published.get(name))}
+
+
+def comparison_errors(compare: Mapping[str, str], models: Collection[str], methods: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with a table's key ``compare``: rows it has not, methods that no file of it names.
+
+    Args:
+        compare: row of ours -> published method.
+        models: rows of the table.
+        methods: of all its published files.
+    """
+    for row, method in compare.items():
+        if row not in models:
+            yield f"compare.{row}: not a row of this table; {_nearest(row, models)}"
+        if method not in methods:
+            yield f"compare.{row}: {method!r} is not a published method of this table; {_nearest(method, methods)}"
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known) or 'none'}"
 
 
 def read_published(path: Path) -> pd.DataFrame:

@@ -9,11 +9,10 @@ from typing import Any
 
 from lile.errors import InputError
 from lile.evaluation.metrics import BOUNDS
+from lile.reporting.published import published_paths
 
 PROTOCOLS = ("own", "own_blocks", "group")
 """What a table may show, in its order; ``own_blocks`` where the dataset asks for blocks of test images."""
-PUBLISHED_PROTOCOLS = ("own", "own_blocks")
-"""Under which protocols papers print figures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,19 +82,3 @@ class TableSpec:
     def unit(self) -> str:
         """What one of the repeats is called: a fold has its own test images, a run only its own seed."""
         return "run" if self.by == "split" else "fold"
-
-
-def published_paths(published: str | Mapping[str, str | None] | None) -> dict[str, Path]:
-    """Return protocol -> file of a table's key ``published``: null, one path (of ``own``), or a path per protocol.
-
-    Raises:
-        InputError: a protocol that no paper's figures stand under.
-    """
-    if not published:
-        return {}
-    if not isinstance(published, Mapping):
-        return {"own": Path(published)}
-    strange = [name for name in published if name not in PUBLISHED_PROTOCOLS]
-    if strange:
-        raise InputError(f"published: {strange[0]!r} is no protocol of published figures; {PUBLISHED_PROTOCOLS} are")
-    return {name: Path(path) for name in PUBLISHED_PROTOCOLS if (path := published.get(name))}
