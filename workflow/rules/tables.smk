@@ -6,6 +6,7 @@ rule table:
         run=run_files("run.json"),
         metrics=run_files("metrics.json"),
         history=run_files("history.jsonl"),
+        ranks=run_files("ranks.npz"),
         published=published,
         receipts=receipts,
     output:

@@ -15,10 +15,11 @@ from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.evaluation.relevance import PROTOCOLS as ALWAYS
 from lile.reporting.curves import read_history
+from lile.reporting.queries import RunQueries, read_queries
 from lile.reporting.spec import PROTOCOLS, TableSpec
 
 FIGURES = (*RECALLS, "MedR", "MeanR")
-FOLD_FILES = ("metrics.json", "run.json", "history.jsonl")
+FOLD_FILES = ("metrics.json", "run.json", "history.jsonl", "ranks.npz")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,8 @@ class ModelRuns:
     """Content of each fold's ``run.json``."""
     histories: tuple[list[dict[str, Any]], ...]
     """Epochs of each fold's ``history.jsonl``."""
+    queries: tuple[RunQueries, ...]
+    """What each fold's queries got: its ``ranks.npz``."""
 
     @property
     def preset(self) -> str:
@@ -57,7 +60,7 @@ def protocols_of(models: Sequence[ModelRuns]) -> tuple[str, ...]:
 def fold_paths(spec: TableSpec, results: Path) -> Iterator[Path]:
     """Yield every file a table is made of, folds in order."""
     for model in spec.models:
-        for fold in range(spec.folds):
+        for fold in range(spec.runs):
             yield from (results / spec.dataset / model / f"fold-{fold}" / name for name in FOLD_FILES)
 
 
@@ -66,7 +69,7 @@ def read_models(spec: TableSpec, results: Path) -> list[ModelRuns]:
 
     Args:
         spec: the table.
-        results: folder of ``{dataset}/{model}/fold-{k}/{metrics.json,run.json,history.jsonl}``.
+        results: folder of ``{dataset}/{model}/fold-{k}/{metrics.json,run.json,history.jsonl,ranks.npz}``.
 
     Returns:
         One item per model, in the table's order.
@@ -85,7 +88,7 @@ def read_models(spec: TableSpec, results: Path) -> list[ModelRuns]:
 
 def _read_model(spec: TableSpec, model: str, folder: Path) -> ModelRuns:
     """Read one model's folds and check that they are one experiment."""
-    folders = [folder / f"fold-{fold}" for fold in range(spec.folds)]
+    folders = [folder / f"fold-{fold}" for fold in range(spec.runs)]
     runs = tuple(_read_json(one / "run.json") for one in folders)
     metrics = tuple(_read_json(one / "metrics.json") for one in folders)
     for fold, (one, run, content) in enumerate(zip(folders, runs, metrics, strict=True)):
@@ -93,7 +96,8 @@ def _read_model(spec: TableSpec, model: str, folder: Path) -> ModelRuns:
         _check_metrics(content, fold, one / "metrics.json")
     _check_one_experiment(spec, model, runs)
     histories = tuple(read_history(one / "history.jsonl") for one in folders)
-    return ModelRuns(model=model, metrics=metrics, runs=runs, histories=histories)
+    queries = tuple(read_queries(one / "ranks.npz", content) for one, content in zip(folders, metrics, strict=True))
+    return ModelRuns(model=model, metrics=metrics, runs=runs, histories=histories, queries=queries)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -151,7 +155,7 @@ def _check_one_experiment(spec: TableSpec, model: str, runs: tuple[dict[str, Any
 
 def _recipe(spec: TableSpec, run: dict[str, Any]) -> dict[str, Any]:
     """Return all that must be the same in every fold of a model, under names that a person can look up."""
-    apart = {"fold", "seed"} if spec.by == "split" else {"fold"}  # repeats on one split may differ in their seed
+    apart = {"fold", "seed"} if spec.by == "split" or spec.seeds > 1 else {"fold"}  # repeats may differ in their seed
     settings = {"seed": run.get("seed"), **run["config"]}
     recipe = _flat({key: value for key, value in settings.items() if key not in apart})
     for side in ("image", "text"):

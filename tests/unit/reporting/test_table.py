@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from lile.errors import InputError
-from lile.evaluation.metrics import fold_metrics
+from lile.evaluation.metrics import fold_metrics, write_ranks
 from lile.files import sha256_of
 from lile.reporting.markdown import pipe_table
 from lile.reporting.rows import TABLE_COLUMNS
@@ -47,8 +47,8 @@ ABOUT = {
 }
 
 
-def made_up_metrics(fold: int, quality: float, seed: int) -> dict:
-    """Figures of real ranks: random scores, lifted by ``quality`` where image and text belong together."""
+def made_up_metrics(fold: int, quality: float, seed: int) -> tuple[dict, dict]:
+    """Figures and arrays of real ranks: random scores, lifted by ``quality`` where image and text belong together."""
     number = 40 + fold
     images = pd.DataFrame(
         {"image_id": [f"i{n}" for n in range(number)], "group": [f"g{n // 2}" for n in range(number)]}
@@ -66,7 +66,9 @@ def made_up_metrics(fold: int, quality: float, seed: int) -> dict:
     scores = np.random.default_rng([seed, fold]).random((number, len(text_ids)))
     for owner, text in zip(owners, texts, strict=True):
         scores[owner, text_ids.index(text)] += quality
-    return fold_metrics(scores, images["image_id"].tolist(), text_ids, images, descriptions, fold=fold)[0]
+    content, arrays = fold_metrics(scores, images["image_id"].tolist(), text_ids, images, descriptions, fold=fold)
+    groups = {"image_groups": images["group"].to_numpy(dtype=np.str_), "description_image": np.asarray(owners)}
+    return content, {**groups, **arrays}
 
 
 def made_up_run(model: str, fold: int, preset: str) -> dict:
@@ -97,11 +99,16 @@ def results(tmp_path: Path) -> Path:
         for fold in range(3):
             folder = root / "demo" / model / f"fold-{fold}"
             folder.mkdir(parents=True)
-            write(folder / "metrics.json", made_up_metrics(fold, quality, seed=len(model)))
+            write_metrics(folder, *made_up_metrics(fold, quality, seed=len(model)))
             write(folder / "run.json", made_up_run(model, fold, preset))
             lines = [json.dumps(epoch) for epoch in made_up_history(fold)]
             (folder / "history.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return root
+
+
+def write_metrics(folder: Path, content: dict, arrays: dict) -> None:
+    write(folder / "metrics.json", content)
+    write_ranks(folder / "ranks.npz", arrays)
 
 
 def write(path: Path, value: object) -> None:
@@ -261,7 +268,8 @@ def test_repeats_on_one_split_are_runs(results):
     for model in ("lile", "lile_paper"):
         for fold in range(3):
             folder = results / "demo" / model / f"fold-{fold}"
-            write(folder / "metrics.json", {**made_up_metrics(0, 0.5, seed=fold), "fold": fold})
+            content, arrays = made_up_metrics(0, 0.5, seed=fold)
+            write_metrics(folder, {**content, "fold": fold}, arrays)
             change(folder / "run.json", "seed", value=fold)
     rows, page = make(results, by="split", kind="pairs")
     assert "3 runs that differ in their training seed" in page
@@ -279,7 +287,7 @@ def test_the_folds_file_is_tidy_and_the_manifest_names_every_input(results):
     assert len(folds) == 4 * 3 * 2 * 11
     assert all(math.isfinite(float(row["value"])) for row in folds)
     manifest = json.loads((results / "tables" / "demo.manifest.json").read_text(encoding="utf-8"))
-    assert len(manifest["inputs"]) == 2 * 3 * 3
+    assert len(manifest["inputs"]) == 2 * 3 * 4
     path, digest = next(iter(manifest["inputs"].items()))
     assert sha256_of(Path(path)) == digest
     assert manifest["config"] == CONFIG
