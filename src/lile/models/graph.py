@@ -10,6 +10,7 @@ of tokens. Deviation: items may be ragged; padding takes no part, neither in the
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -35,7 +36,7 @@ class GraphLayer(nn.Module):
         affinity_BLL = self.theta(tokens_BLd) @ phi_BLe.mT / keep_BL.sum(dim=1)[:, None, None]
         attended_BLe = affinity_BLL @ self.values(tokens_BLd)
         kept_Td = self._normed(self.out(attended_BLe[keep_BL]))
-        return tokens_BLd.index_put((keep_BL,), tokens_BLd[keep_BL] + kept_Td.to(tokens_BLd.dtype))
+        return tokens_BLd.index_put((keep_BL,), tokens_BLd[keep_BL] + kept_Td)
 
     def _normed(self, kept_Td: Tensor) -> Tensor:
         """Batch norm over the kept tokens of all items. One token alone has no spread: it takes the running figures."""
@@ -65,10 +66,12 @@ class RegionGraph(nn.Module):
 
     def forward(self, tokens_BLH: Tensor, keep_BL: Tensor) -> Tensor:
         """Return tokens [B, L, d], zero at padding: each dimension has unit length over an item's tokens."""
-        # masked on both sides of the layer: before it, or its gradient is 0 * padding; after it, or its bias stays
-        padding_BL1 = ~keep_BL[..., None]
-        projected_BLd = self.project(tokens_BLH.masked_fill(padding_BL1, 0.0)).masked_fill(padding_BL1, 0.0)
-        tokens_BLd = normalize(projected_BLd, dim=1)
-        for layer in self.layers:
-            tokens_BLd = layer(tokens_BLd, keep_BL)
-        return normalize(tokens_BLd, dim=1)
+        # Not in bfloat16: where an item has one token, its unit length leaves a gradient that is all rounding.
+        with torch.autocast(tokens_BLH.device.type, enabled=False):
+            # masked on both sides of the layer: before it, or its gradient is 0 * padding; after it, or its bias stays
+            padding_BL1 = ~keep_BL[..., None]
+            clean_BLH = tokens_BLH.to(self.project.weight.dtype).masked_fill(padding_BL1, 0.0)
+            tokens_BLd = normalize(self.project(clean_BLH).masked_fill(padding_BL1, 0.0), dim=1)
+            for layer in self.layers:
+                tokens_BLd = layer(tokens_BLd, keep_BL)
+            return normalize(tokens_BLd, dim=1)
