@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lile.reporting.published import paths_of
+
 Config = Mapping[str, Any]
 Slice = dict[str, Any]
 
@@ -79,10 +81,40 @@ def score_shares(config: Config, dataset: str) -> list[int]:
     return list(range(jobs)) if jobs > 1 else []
 
 
-def stores_of(config: Config, dataset: str, modality: str) -> list[str]:
-    """Return the token stores of a dataset's encoder of a modality, in order of shards."""
-    encoder = config["datasets"][dataset]["encoders"][modality]
+def models_of_kind(config: Config, kind: str) -> list[str]:
+    """Return the names of the models of a kind, sorted."""
+    return sorted(name for name, model in config["models"].items() if model["kind"] == kind)
+
+
+def members_of(config: Config, model: str) -> list[str]:
+    """Return the trained rows whose scores a row is made from: itself, an ensemble's members, a shortlist's row."""
+    block = config["models"][model]
+    if block["kind"] == "ensemble":
+        return list(block["members"])
+    return members_of(config, block["shortlist"]["model"]) if block["kind"] == "cross_encoder" else [model]
+
+
+def encoder_of(config: Config, dataset: str, model: str, modality: str) -> str | None:
+    """Return the encoder whose tokens a row reads; None where it reads words instead."""
+    for member in members_of(config, model):
+        block = config["models"][member]
+        if modality == "image" or block["text"]["source"] == "encoder":
+            own: str | None = block["encoders"][modality]
+            return own or config["datasets"][dataset]["encoders"][modality]
+    return None
+
+
+def stores_of(config: Config, dataset: str, model: str, modality: str) -> list[str]:
+    """Return the token stores that a row reads of a modality, in order of shards; none where it reads words."""
+    encoder = encoder_of(config, dataset, model, modality)
+    if encoder is None:
+        return []
     return [f"results/{dataset}/features/{encoder}/shard-{shard}.h5" for shard in shards_of(config, dataset)]
+
+
+def weights_of(config: Config, dataset: str, model: str, fold: str) -> list[str]:
+    """Return the weights that score a row's fold, one file for each of its members."""
+    return [f"results/{dataset}/{member}/fold-{fold}/model.safetensors" for member in members_of(config, model)]
 
 
 def encoder_files(config: Config, name: str) -> list[str]:
@@ -112,6 +144,11 @@ def source_files(config: Config, name: str) -> list[str]:
     return [path for path in listed if Path(path).is_file()]
 
 
+def published_files(config: Config, table: str) -> list[str]:
+    """Return the files of published figures that a table shows: none, one, or one for each protocol."""
+    return paths_of(config["tables"][table]["published"])
+
+
 def table_runs(config: Config, table: str) -> list[tuple[str, str, int]]:
     """Return (dataset, model, fold) of every run that a table shows, in the table's order."""
     block = config["tables"][table]
@@ -127,9 +164,14 @@ def _encoder(config: Config, name: str) -> Slice:
     return {key: value for key, value in config["encoders"][name].items() if key not in ("batch_size", "convert_from")}
 
 
-def _encoders(config: Config, dataset: str) -> dict[str, Slice]:
-    chosen = config["datasets"][dataset]["encoders"]
-    return {modality: _encoder(config, chosen[modality]) for modality in ("image", "text")}
+def _encoders(config: Config, dataset: str, model: str) -> dict[str, Slice | None]:
+    names = {modality: encoder_of(config, dataset, model, modality) for modality in ("image", "text")}
+    return {modality: None if name is None else _encoder(config, name) for modality, name in names.items()}
+
+
+def model_config(config: Config, model: str) -> Slice:
+    """Return a trained row's block as :class:`lile.models.config.ModelConfig` reads it."""
+    return {key: value for key, value in config["models"][model].items() if key not in ("kind", "encoders")}
 
 
 def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -137,11 +179,14 @@ def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["dataset"]
     dataset = config["datasets"][name]
     tables = {key: table for key, table in config["tables"].items() if table["dataset"] == name}
-    models = sorted({model for table in tables.values() for model in table["models"]})
+    shown = {model for table in tables.values() for model in table["models"]}
+    models = sorted(shown.union(*(members_of(config, model) for model in shown)))
+    used = {encoder_of(config, name, model, modality) for model in models for modality in ("image", "text")}
+    encoders = sorted({*dataset["encoders"].values(), *used} - {None})
     about = {
         "seed": config["seed"],
         "datasets": {name: dataset},
-        "encoders": _keys(config["encoders"], *dataset["encoders"].values()),
+        "encoders": _keys(config["encoders"], *encoders),
         "models": _keys(config["models"], *models),
         "tables": tables,
         "tracking": config["tracking"],
@@ -198,15 +243,30 @@ def _tokens_job(config: Config, wildcards: Mapping[str, str]) -> Slice:
     return tokens
 
 
-def _run(config: Config, wildcards: Mapping[str, str]) -> Slice:
-    """What training and evaluation of a fold read: evaluation rebuilds the model that training made."""
+def _fold(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """What names a fold of a row, and the encoders whose tokens it reads."""
     return {
         "dataset": wildcards["dataset"],
         "model": wildcards["model"],
         "fold": int(wildcards["fold"]),
         "seed": config["seed"],
-        "model_config": config["models"][wildcards["model"]],
-        "encoders": _encoders(config, wildcards["dataset"]),
+        "encoders": _encoders(config, wildcards["dataset"], wildcards["model"]),
+    }
+
+
+def _train(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return _fold(config, wildcards) | {"model_config": model_config(config, wildcards["model"])}
+
+
+def _evaluate(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """Evaluation rebuilds the models that training made."""
+    members = members_of(config, wildcards["model"])
+    return _fold(config, wildcards) | {"members": [model_config(config, member) for member in members]}
+
+
+def _combine(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return _keys(config["models"][wildcards["model"]], "members") | {
+        name: wildcards[name] for name in ("dataset", "model", "fold")
     }
 
 
@@ -220,7 +280,7 @@ def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["table"]
     dataset = config["datasets"][config["tables"][name]["dataset"]]
     shown = {"kind": dataset["kind"], "folds": dataset["folds"]["count"]} | _keys(dataset["folds"], "by", "group_by")
-    return {"table": name} | _keys(config["tables"][name], "dataset", "models", "published") | shown
+    return {"table": name} | config["tables"][name] | shown
 
 
 STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
@@ -234,8 +294,9 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "make_folds": _folds,
     "tokens": _tokens,
     "tokens_job": _tokens_job,
-    "train": _run,
-    "evaluate": _run,
+    "train": _train,
+    "evaluate": _evaluate,
+    "combine": _combine,
     "track": _track,
     "table": _table,
 }

@@ -95,7 +95,8 @@ def test_what_a_training_is_told(config):
     assert set(told) == {"dataset", "model", "fold", "seed", "model_config", "encoders"}
     assert told["fold"] == 2
     assert told["encoders"]["image"]["config"] == config["encoders"]["tiny_vit"]["config"]
-    assert told["model_config"] == config["models"]["lile_demo"]
+    block = config["models"]["lile_demo"]
+    assert told["model_config"] == {name: block[name] for name in block if name not in ("kind", "encoders")}
 
 
 def test_an_unknown_stage_or_missing_wildcard_is_an_error(config):
@@ -115,7 +116,7 @@ def test_lists(config):
     assert stages.score_shares(put(config, "datasets.demo.evaluation.jobs", 3), "demo") == [0, 1, 2]
     assert stages.table_runs(config, "arch")[:2] == [("arch", "lile_paper", 0), ("arch", "lile_paper", 1)]
     sharded = put(config, "datasets.demo.shards", 2)
-    assert stages.stores_of(sharded, "demo", "image") == [
+    assert stages.stores_of(sharded, "demo", "lile_demo", "image") == [
         "results/demo/features/tiny_vit/shard-0.h5",
         "results/demo/features/tiny_vit/shard-1.h5",
     ]

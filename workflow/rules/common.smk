@@ -27,6 +27,12 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
+# Rows whose scores come straight from trained weights.
+scored_rows = [
+    *stages.models_of_kind(config, "trained"),
+    *stages.models_of_kind(config, "ensemble"),
+]
+
 # A params function that takes `threads`, too, is left out by Snakemake when it compares parameters with the last run's.
 
 
@@ -78,15 +84,41 @@ def shards(wildcards):
 
 
 def stores(modality):
-    """An input function: the token stores of the dataset's encoder of this modality."""
-    return lambda wildcards: stages.stores_of(config, wildcards.dataset, modality)
-
-
-def encoder_files(modality):
-    """An input function: the local weights of the dataset's encoder of this modality."""
-    return lambda wildcards: stages.encoder_files(
-        config, config["datasets"][wildcards.dataset]["encoders"][modality]
+    """An input function: the token stores that a row reads of this modality."""
+    return lambda wildcards: stages.stores_of(
+        config, wildcards.dataset, wildcards.model, modality
     )
+
+
+def encoder_files(wildcards):
+    """An input function: the local weights of the encoder whose tokens are made."""
+    return stages.encoder_files(config, wildcards.encoder)
+
+
+def row_encoder_files(wildcards):
+    """An input function: the local weights of the encoders of a row."""
+    names = [
+        stages.encoder_of(config, wildcards.dataset, wildcards.model, modality)
+        for modality in ("image", "text")
+    ]
+    return [
+        path for name in names if name for path in stages.encoder_files(config, name)
+    ]
+
+
+def row_weights(wildcards):
+    """An input function: the weights that score a row's fold; several for an ensemble."""
+    return stages.weights_of(
+        config, wildcards.dataset, wildcards.model, wildcards.fold
+    )
+
+
+def member_runs(wildcards):
+    """An input function: the records of an ensemble's members, of one fold."""
+    return [
+        f"results/{wildcards.dataset}/{member}/fold-{wildcards.fold}/run.json"
+        for member in stages.members_of(config, wildcards.model)
+    ]
 
 
 def fold_files(name):
@@ -115,7 +147,7 @@ def receipts(wildcards):
 
 def published(wildcards):
     """An input function: the published figures of a table, if it has any."""
-    return config["tables"][wildcards.table]["published"] or []
+    return stages.published_files(config, wildcards.table)
 
 
 def share_files(wildcards):

@@ -3,9 +3,8 @@
 
 rule score_blocks:
     input:
-        encoder_files("image"),
-        encoder_files("text"),
-        weights="results/{dataset}/{model}/fold-{fold}/model.safetensors",
+        row_encoder_files,
+        weights=row_weights,
         images_store=stores("image"),
         texts_store=stores("text"),
         images="results/{dataset}/data/images.csv",
@@ -17,6 +16,8 @@ rule score_blocks:
         "results/logs/score_blocks/{dataset}.{model}.{fold}.{share}-of-{shares}.log",
     benchmark:
         "results/benchmarks/score_blocks/{dataset}.{model}.{fold}.{share}-of-{shares}.tsv"
+    wildcard_constraints:
+        model=any_of(scored_rows),
     threads: 1  # as evaluate_fold: with as many threads the scores have the same bits
     resources:
         gpu=gpus,
@@ -31,16 +32,15 @@ rule score_blocks:
         "{params.script} --config-json {params.cfg:q}"
         " --images-store {input.images_store:q} --texts-store {input.texts_store:q}"
         " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
-        " --run-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold}"
+        " --weights {input.weights:q}"
         " --share {wildcards.share} --of {wildcards.shares} --work {params.work:q}"
         " --out {output:q} --threads {threads} --log {log:q}"
 
 
 rule evaluate_fold:
     input:
-        encoder_files("image"),
-        encoder_files("text"),
-        weights="results/{dataset}/{model}/fold-{fold}/model.safetensors",
+        row_encoder_files,
+        weights=row_weights,
         run="results/{dataset}/{model}/fold-{fold}/run.json",
         images_store=stores("image"),
         texts_store=stores("text"),
@@ -55,6 +55,8 @@ rule evaluate_fold:
         "results/logs/evaluate_fold/{dataset}.{model}.{fold}.log",
     benchmark:
         "results/benchmarks/evaluate_fold/{dataset}.{model}.{fold}.tsv"
+    wildcard_constraints:
+        model=any_of(scored_rows),
     threads: 1  # its matrices are small: on several threads they wait; folds run side by side instead
     resources:
         gpu=gpus,
@@ -70,6 +72,6 @@ rule evaluate_fold:
         "{params.script} --config-json {params.cfg:q}"
         " --images-store {input.images_store:q} --texts-store {input.texts_store:q}"
         " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
-        " --run-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold}"
+        " --weights {input.weights:q}"
         " --shares {input.shares:q} --work {params.work:q}"
         " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --threads {threads} --log {log:q}"

@@ -26,7 +26,7 @@ rule convert_weights:
 rule image_tokens:
     input:
         ancient("results/{dataset}/check.txt"),
-        encoder_files("image"),
+        encoder_files,
         images="results/{dataset}/data/images.csv",
     output:
         "results/{dataset}/features/{encoder}/shard-{shard}.h5",
@@ -56,7 +56,7 @@ rule image_tokens:
 rule text_tokens:
     input:
         ancient("results/{dataset}/check.txt"),
-        encoder_files("text"),
+        encoder_files,
         descriptions="results/{dataset}/data/descriptions.csv",
     output:
         "results/{dataset}/features/{encoder}/shard-{shard}.h5",

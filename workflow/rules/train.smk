@@ -1,10 +1,9 @@
-# One job per fold, resumable. No `retries:` here: under SLURM it would multiply with the command line's.
+# One job per fold, resumable; an ensemble's fold is only recorded. No `retries:` here: under SLURM it would multiply with the command line's.
 
 
 rule train_fold:
     input:
-        encoder_files("image"),
-        encoder_files("text"),
+        row_encoder_files,
         images_store=stores("image"),
         texts_store=stores("text"),
         images="results/{dataset}/data/images.csv",
@@ -18,6 +17,8 @@ rule train_fold:
         "results/logs/train_fold/{dataset}.{model}.{fold}.log",
     benchmark:
         "results/benchmarks/train_fold/{dataset}.{model}.{fold}.tsv"
+    wildcard_constraints:
+        model=any_of(stages.models_of_kind(config, "trained")),
     threads: 1  # its matrices are small: on several threads they wait; folds run side by side instead
     resources:
         gpu=gpus,
@@ -35,3 +36,25 @@ rule train_fold:
         " --images {input.images:q} --descriptions {input.descriptions:q} --folds {input.folds:q}"
         " --progress {params.progress:q} --code {params.code}"
         " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --threads {threads} --log {log:q}"
+
+
+rule combine_fold:
+    input:
+        member_runs,
+    output:
+        history="results/{dataset}/{model}/fold-{fold}/history.jsonl",
+        run="results/{dataset}/{model}/fold-{fold}/run.json",
+    log:
+        "results/logs/combine_fold/{dataset}.{model}.{fold}.log",
+    benchmark:
+        "results/benchmarks/combine_fold/{dataset}.{model}.{fold}.tsv"
+    wildcard_constraints:
+        model=any_of(stages.models_of_kind(config, "ensemble")),
+    localrule: True
+    params:
+        script=script("combine_fold.py"),
+        cfg=slice_of("combine"),
+        code=code("combine_fold.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --runs {input:q} --code {params.code}"
+        " --out-dir results/{wildcards.dataset}/{wildcards.model}/fold-{wildcards.fold} --log {log:q}"

@@ -11,13 +11,12 @@ from lile.script import run_script
 
 
 def work(args: Namespace) -> None:
-    files, weights = fold_files(args), args.run_dir / "model.safetensors"
-    score_share(args.config_json, files, weights, args.out, args.work, args.share, args.of)
+    score_share(args.config_json, fold_files(args), args.weights, args.out, args.work, args.share, args.of)
 
 
 if __name__ == "__main__":
     parser = fold_parser("score_blocks", __doc__)
-    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, nargs="+", required=True, help="one file; an ensemble has several")
     parser.add_argument("--share", type=int, required=True, help="which share, from 0")
     parser.add_argument("--of", type=int, required=True, help="how many shares there are")
     parser.add_argument("--out", type=Path, required=True)

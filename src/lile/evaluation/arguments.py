@@ -19,7 +19,7 @@ def fold_parser(name: str, description: str | None) -> ArgumentParser:
     parser = ArgumentParser(name, description=description)
     parser.add_argument("--config-json", type=json.loads, required=True)
     parser.add_argument("--images-store", type=Path, nargs="+", required=True)
-    parser.add_argument("--texts-store", type=Path, nargs="+", required=True)
+    parser.add_argument("--texts-store", type=Path, nargs="*", default=[], help="none for a row that reads words")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--descriptions", type=Path, required=True)
     parser.add_argument("--folds", type=Path, required=True)

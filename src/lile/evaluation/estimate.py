@@ -1,6 +1,6 @@
 """What scoring will cost, said before it starts, and how far it is, while it runs.
 
-Shapes: R images and C texts of a block, m maps, d width.
+R images and C texts of a block come encoded: tensors whose rows they are, or ``lile.models.encoded.Encoded``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 from tqdm import tqdm
@@ -31,9 +31,9 @@ GIB = 1 << 30
 
 def log_estimate(
     label: str,
-    score: Callable[[Tensor, Tensor], Tensor],
-    images_Rmd: Tensor,
-    texts_Cmd: Tensor,
+    score: Callable[[Any, Any], Tensor],
+    images_R: Any,
+    texts_C: Any,
     blocks: Sequence[Block],
     folder: Path,
 ) -> None:
@@ -42,8 +42,8 @@ def log_estimate(
     Args:
         label: what is scored.
         score: as :func:`lile.evaluation.stream.score_blocks` takes it; is tried on a part of the two sides.
-        images_Rmd: maps of the first block's images.
-        texts_Cmd: maps of its texts.
+        images_R: vectors of the first block's images.
+        texts_C: vectors of its texts.
         blocks: all that will be computed.
         folder: where they are kept.
 
@@ -53,46 +53,42 @@ def log_estimate(
     pairs = sum(block.pairs for block in blocks)
     texts = sum({block.columns.start: block.shape[1] for block in blocks}.values())
     side = max(sum(block.shape) for block in blocks)
-    item_bytes = images_Rmd[0].numel() * images_Rmd.element_size()
-    memory = item_bytes * (texts + len(images_Rmd) + HALVES * side)
+    item_bytes = images_R.nbytes // len(images_R)
+    memory = item_bytes * (texts + len(images_R) + HALVES * side)
     disk = _room(folder, 4 * pairs)
-    where = "GPU memory" if images_Rmd.is_cuda else "memory"
+    where = "GPU memory" if images_R.is_cuda else "memory"
     log.info(
-        "%s: %s pairs in %d block(s)%s; %.1f GiB of %s for maps and one block, %.2f GiB of disk in %s",
-        label, f"{pairs:,}", len(blocks), _expected(score, images_Rmd, texts_Cmd, blocks), memory / GIB, where,
+        "%s: %s pairs in %d block(s)%s; %.1f GiB of %s for vectors and one block, %.2f GiB of disk in %s",
+        label, f"{pairs:,}", len(blocks), _expected(score, images_R, texts_C, blocks), memory / GIB, where,
         disk / GIB, folder,
     )  # fmt: skip
 
 
-def _expected(
-    score: Callable[[Tensor, Tensor], Tensor], images_Rmd: Tensor, texts_Cmd: Tensor, blocks: Sequence[Block]
-) -> str:
+def _expected(score: Callable[[Any, Any], Tensor], images_R: Any, texts_C: Any, blocks: Sequence[Block]) -> str:
     """Return the words about time: none where measuring would take longer than it is worth."""
     pairs = sum(block.pairs for block in blocks)
     if pairs < WORTH_MEASURING:
         return ""
-    per_item, per_pair = measured_cost(score, images_Rmd, texts_Cmd)
+    per_item, per_pair = measured_cost(score, images_R, texts_C)
     seconds = sum(per_item * sum(block.shape) + per_pair * block.pairs for block in blocks)
     return f", about {_duration(seconds)} at {pairs / seconds:,.0f} pairs/s"
 
 
-def measured_cost(
-    score: Callable[[Tensor, Tensor], Tensor], images_Rmd: Tensor, texts_Cmd: Tensor
-) -> tuple[float, float]:
+def measured_cost(score: Callable[[Any, Any], Tensor], images_R: Any, texts_C: Any) -> tuple[float, float]:
     """Return the seconds that ``score`` takes for each item and for each pair, measured on small blocks.
 
     Items cost what is prepared once for each (R + C of them), pairs the rest. Two sizes tell the two apart. They
     grow until a measurement is long enough to be trusted; on a GPU that may be a whole block.
     """
     size, last = 32, None
-    score(images_Rmd[:size], texts_Cmd[:size]).cpu()  # what is compiled or loaded once is no part of the rate
+    score(images_R[:size], texts_C[:size]).cpu()  # what is compiled or loaded once is no part of the rate
     while True:
-        rows, columns = images_Rmd[:size], texts_Cmd[:size]
+        rows, columns = images_R[:size], texts_C[:size]
         started = time.perf_counter()
         score(rows, columns).cpu()
         now = (time.perf_counter() - started, len(rows) + len(columns), len(rows) * len(columns))
         long_enough = last is not None and now[0] >= LONG_ENOUGH_S
-        if long_enough or size >= max(len(images_Rmd), len(texts_Cmd)):
+        if long_enough or size >= max(len(images_R), len(texts_C)):
             return _split(last, now)
         size, last = size * 2, now
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from lile.evaluation.blocks import BlockStore
-from lile.evaluation.grid import Block, Grid
+from lile.evaluation.grid import Block, Grid, Scores
 from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
 from lile.evaluation.metrics import fold_metrics, write_ranks
-from lile.evaluation.score import encode_store
+from lile.evaluation.score import Scorer, compute_device
 from lile.evaluation.stream import Source, score_blocks
 from lile.files import digest_of, sha256_of, write_json
 from lile.lock import work_lock
@@ -21,16 +21,22 @@ from lile.models.weights import load_weights
 
 
 def evaluate_fold(
-    config: Mapping[str, Any], files: FoldFiles, weights: Path, out: Path, work: Path, shares: Sequence[Path] = ()
+    config: Mapping[str, Any],
+    files: FoldFiles,
+    weights: Sequence[Path],
+    out: Path,
+    work: Path,
+    shares: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Score the fold's test images with all their descriptions and write ``metrics.json`` and ``ranks.npz``.
 
     A run that was killed goes on after its last finished block and ends with the same bytes.
 
     Args:
-        config: as training got it (see :func:`lile.evaluation.inputs.load_fold`).
+        config: ``dataset, model, fold, seed, members, encoders`` (see :func:`lile.evaluation.inputs.load_fold`);
+            ``members`` lists the model's own ``model_config``, or those of an ensemble's members.
         files: the fold's inputs.
-        weights: the fold's ``model.safetensors``.
+        weights: the fold's ``model.safetensors``, one for each of the members.
         out: the folder of both outputs.
         work: folder of finished blocks, named after config and code by the caller; inside, a folder is named after
             the bytes of weights and inputs, so that no block of other scores is taken. Emptied at the end.
@@ -43,19 +49,39 @@ def evaluate_fold(
         InputError: inputs that do not fit, a score that is not finite, or another process at work on this fold.
     """
     with work_lock(work / "lock"):
-        part = _test_part(config, files, weights, work, shares)
+        part = held_out(config, files, weights, work, shares)
         part.score()
-        images = part.inputs.images[part.inputs.images["image_id"].isin(set(part.image_ids))]
-        fold = int(config["fold"])
-        metrics, ranks = fold_metrics(part.store, part.image_ids, part.text_ids, images, part.descriptions, fold=fold)
-        write_ranks(out / "ranks.npz", ranks)
-        write_json(out / "metrics.json", metrics)
+        metrics = write_evaluation(part, part.store, int(config["fold"]), out)
         part.store.remove()
     return metrics
 
 
+def write_evaluation(part: HeldOut, scores: Scores, fold: int, out: Path) -> dict[str, Any]:
+    """Write ``metrics.json`` and ``ranks.npz`` of a fold's test scores; return the content of the first.
+
+    Args:
+        part: what was scored.
+        scores: of its images (rows) and texts (columns).
+        fold: stands in ``metrics.json``.
+        out: the folder.
+
+    Raises:
+        InputError: a score that is not finite.
+    """
+    metrics, ranks = fold_metrics(scores, part.image_ids, part.text_ids, part.images, part.descriptions, fold=fold)
+    write_ranks(out / "ranks.npz", ranks)
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
 def score_share(
-    config: Mapping[str, Any], files: FoldFiles, weights: Path, out: Path, work: Path, share: int, shares: int
+    config: Mapping[str, Any],
+    files: FoldFiles,
+    weights: Sequence[Path],
+    out: Path,
+    work: Path,
+    share: int,
+    shares: int,
 ) -> None:
     """Compute one share of a fold's score blocks and write them as one file, for :func:`evaluate_fold` to gather.
 
@@ -64,7 +90,7 @@ def score_share(
     Args:
         config: as :func:`evaluate_fold` gets it.
         files: the fold's inputs.
-        weights: the fold's ``model.safetensors``.
+        weights: as :func:`evaluate_fold` gets them.
         out: the file.
         work: folder of finished blocks, one for each share.
         share: which, from 0.
@@ -74,7 +100,7 @@ def score_share(
         InputError: as :func:`evaluate_fold`, or a share that there is not.
     """
     with work_lock(work / "lock"):
-        part = _test_part(config, files, weights, work)
+        part = held_out(config, files, weights, work)
         blocks = part.store.grid.share(share, shares)
         part.score(blocks, f" share {share + 1}/{shares}")
         part.store.pack(out, blocks)
@@ -82,46 +108,46 @@ def score_share(
 
 
 @dataclass(frozen=True)
-class _TestPart:
+class HeldOut:
     """What is scored in a fold, and where the blocks are."""
 
-    inputs: FoldInputs
+    members: Sequence[FoldInputs]
+    """The model; or an ensemble's."""
     image_ids: list[str]
     text_ids: list[str]
+    images: pd.DataFrame
+    """Rows of images.csv, of exactly these images."""
     descriptions: pd.DataFrame
     store: BlockStore
     label: str
 
     def score(self, blocks: Sequence[Block] | None = None, which: str = "") -> None:
         """Compute what is not there yet."""
-        inputs, model = self.inputs, self.inputs.model
-
-        def image_maps(run: slice) -> Any:
-            return encode_store(model.encode_images, inputs.image_store, self.image_ids[run])
-
-        def text_maps(run: slice) -> Any:
-            return encode_store(model.encode_texts, inputs.text_store, self.text_ids[run])
-
-        images, texts = Source(self.image_ids, image_maps), Source(self.text_ids, text_maps)
-        score_blocks(model.scores, images, texts, self.store, blocks, label=self.label + which)
+        scorer = Scorer(self.members, compute_device())
+        images = Source(self.image_ids, lambda run: scorer.images(self.image_ids[run]))
+        texts = Source(self.text_ids, lambda run: scorer.texts(self.text_ids[run]))
+        score_blocks(scorer.scores, images, texts, self.store, blocks, label=self.label + which)
 
 
-def _test_part(
-    config: Mapping[str, Any], files: FoldFiles, weights: Path, work: Path, shares: Sequence[Path] = ()
-) -> _TestPart:
-    import torch
-
-    inputs = load_fold(config, files)
-    load_weights(inputs.model, weights)
-    inputs.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    image_ids = images_with_role(inputs.folds, int(config["fold"]), "test")
-    descriptions = inputs.descriptions_of(image_ids)
+def held_out(
+    config: Mapping[str, Any], files: FoldFiles, weights: Sequence[Path], work: Path, shares: Sequence[Path] = ()
+) -> HeldOut:
+    """Return the fold's test part, its models loaded; arguments as :func:`evaluate_fold` gets them."""
+    device = compute_device()
+    members = [load_fold({**config, "model_config": one}, files) for one in config["members"]]
+    for inputs, path in zip(members, weights, strict=True):
+        load_weights(inputs.model, path)
+        inputs.model.to(device).eval()
+    first = members[0]
+    image_ids = images_with_role(first.folds, int(config["fold"]), "test")
+    descriptions = first.descriptions_of(image_ids)
     text_ids = descriptions["text_id"].unique().tolist()
-    made_from = digest_of([sha256_of(path) for path in (weights, *files.all())])
-    return _TestPart(
-        inputs=inputs,
+    made_from = digest_of([sha256_of(path) for path in (*weights, *files.all())])
+    return HeldOut(
+        members=members,
         image_ids=image_ids,
         text_ids=text_ids,
+        images=first.images[first.images["image_id"].isin(set(image_ids))],
         descriptions=descriptions,
         store=BlockStore(work / made_from, Grid(len(image_ids), len(text_ids)), shares),
         label=f"{config['dataset']}/{config['model']} fold {config['fold']} test",

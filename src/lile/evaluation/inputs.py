@@ -11,12 +11,17 @@ import pandas as pd
 import torch
 
 from lile.data.records import read_descriptions, read_folds, read_images
+from lile.data.vocabulary import Vocabulary
 from lile.errors import InputError
+from lile.evaluation.score import Store
 from lile.features.image_encoder import load_image_encoder
 from lile.features.store import TokenStore
 from lile.features.text_encoder import load_text_encoder
+from lile.features.word_store import WordStore
 from lile.models.config import ModelConfig
-from lile.models.lile import LILE
+from lile.models.model import RetrievalModel, SideParts
+from lile.models.side_config import SideConfig
+from lile.models.words import WordEmbedding
 from lile.seeds import seed_for
 
 
@@ -48,8 +53,8 @@ class FoldInputs:
     descriptions: pd.DataFrame
     folds: pd.DataFrame
     image_store: TokenStore
-    text_store: TokenStore
-    model: LILE
+    text_store: Store
+    model: RetrievalModel
     encoders: Mapping[str, Mapping[str, Any]]
     """What each encoder says of itself: ``{"image": about, "text": about}``."""
 
@@ -68,28 +73,43 @@ def load_fold(config: Mapping[str, Any], files: FoldFiles) -> FoldInputs:
     Raises:
         InputError: a file that does not fit, weights that are missing, or a store made by other weights.
     """
-    seed = config["seed"]
-    image_encoder = load_image_encoder(config["encoders"]["image"], seed)
-    text_encoder = load_text_encoder(config["encoders"]["text"], seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_for(seed, "init", config["fold"]))
-        model = LILE(
-            ModelConfig.from_dict(config["model_config"]),
-            image_encoder.width,
-            text_encoder.width,
-            image_encoder.top,
-            text_encoder.top,
-        )
-    encoders = {"image": image_encoder.about(), "text": text_encoder.about()}
-    return FoldInputs(
-        images=read_images(files.images),
-        descriptions=read_descriptions(files.descriptions),
-        folds=read_folds(files.folds),
-        image_store=TokenStore(files.images_store, expect=encoders["image"]),
-        text_store=TokenStore(files.texts_store, expect=encoders["text"]),
-        model=model,
-        encoders=encoders,
+    seed, fold = config["seed"], int(config["fold"])
+    knobs = ModelConfig.from_dict(config["model_config"])
+    images, descriptions, folds = (
+        read_images(files.images),
+        read_descriptions(files.descriptions),
+        read_folds(files.folds),
     )
+    image_encoder = load_image_encoder(config["encoders"]["image"], seed)
+    image_parts, image_about = SideParts(image_encoder.top, image_encoder.width), image_encoder.about()
+    image_store = TokenStore(files.images_store, expect=image_about)
+    text_store: Store
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(seed, "init", fold))
+        if knobs.text.source == "words":
+            train = descriptions[descriptions["image_id"].isin(set(images_with_role(folds, fold, "train")))]
+            text_parts, text_store, text_about = _words(knobs.text, descriptions, train)
+        else:
+            text_encoder = load_text_encoder(config["encoders"]["text"], seed)
+            text_parts, text_about = SideParts(text_encoder.top, text_encoder.width), text_encoder.about()
+            text_store = TokenStore(files.texts_store, expect=text_about)
+        model = RetrievalModel(knobs, image_parts, text_parts)
+    encoders = {"image": image_about, "text": text_about}
+    return FoldInputs(images, descriptions, folds, image_store, text_store, model, encoders)
+
+
+def _words(
+    side: SideConfig, descriptions: pd.DataFrame, train: pd.DataFrame
+) -> tuple[SideParts, WordStore, dict[str, Any]]:
+    """Return the text side's embedding, the texts as word ids, and what they were made from.
+
+    The vocabulary knows the words of the training descriptions alone.
+    """
+    texts = descriptions.drop_duplicates("text_id")
+    vocabulary = Vocabulary.from_texts(train.drop_duplicates("text_id")["text"], side.min_count)
+    store = WordStore(texts["text_id"].tolist(), texts["text"].tolist(), vocabulary)
+    about = {"encoder": "words", "origin": "trained here", "vocabulary": len(vocabulary), "digest": vocabulary.digest}
+    return SideParts(WordEmbedding(len(vocabulary), side.word_width), side.word_width), store, about
 
 
 def images_with_role(folds: pd.DataFrame, fold: int, role: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Scores of every image with every text, block by block onto disk; a killed run goes on after its last whole block.
 
-Shapes: R images and C texts of a block, m maps, d width.
+Shapes: R images and C texts of a block.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,19 +21,23 @@ from lile.evaluation.grid import Block, check_finite
 log = logging.getLogger(__name__)
 
 
+Sides = Any
+"""Encoded items: a tensor whose rows they are, or an :class:`lile.models.encoded.Encoded`."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One side of what is scored."""
 
     ids: Sequence[str]
     """Ids of all items."""
-    maps: Callable[[slice], Tensor]
-    """Gives the maps [n, m, d] of a run of n items; called once for each run that is needed."""
+    maps: Callable[[slice], Sides]
+    """Gives the vectors of a run of n items; called once for each run that is needed."""
 
 
 @torch.no_grad()
 def score_blocks(
-    score: Callable[[Tensor, Tensor], Tensor],
+    score: Callable[[Sides, Sides], Tensor],
     images: Source,
     texts: Source,
     store: BlockStore,
@@ -42,11 +47,11 @@ def score_blocks(
 ) -> None:
     """Compute the blocks that ``store`` does not hold, and keep each there when it is finished.
 
-    In memory are the maps of all texts that are needed and of one block's images, and what ``score`` needs for one
-    block: never the score matrix, and never the maps of all images.
+    In memory are the vectors of all texts that are needed and of one block's images, and what ``score`` needs for one
+    block: never the score matrix, and never the vectors of all images.
 
     Args:
-        score: images [R, m, d], texts [C, m, d] -> S [R, C]; ``model.scores`` of a model in evaluation mode.
+        score: R encoded images, C encoded texts -> S [R, C]; :meth:`lile.evaluation.score.Scorer.scores`.
         images: rows of the matrix.
         texts: columns.
         store: where the blocks are kept, with the grid of ``images`` x ``texts``.
@@ -66,14 +71,14 @@ def score_blocks(
         return
 
     @lru_cache(maxsize=1)  # blocks come row by row
-    def image_maps(first: int, last: int) -> Tensor:
+    def image_maps(first: int, last: int) -> Sides:
         return images.maps(slice(first, last))
 
     @cache  # every row needs all texts again
-    def text_maps(first: int, last: int) -> Tensor:
+    def text_maps(first: int, last: int) -> Sides:
         return texts.maps(slice(first, last))
 
-    def sides(block: Block) -> tuple[Tensor, Tensor]:
+    def sides(block: Block) -> tuple[Sides, Sides]:
         rows, columns = block.rows, block.columns
         return image_maps(rows.start, rows.stop), text_maps(columns.start, columns.stop)
 

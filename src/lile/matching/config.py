@@ -8,6 +8,8 @@ from typing import Literal
 from lile.errors import InputError
 from lile.values import one_of, positive
 
+Kind = Literal["iterative", "dot", "max"]
+Update = Literal["gated", "candidate"]
 Queries = Literal["both", "image", "text"]
 Similarity = Literal["cosine", "dot"]
 Clip = Literal["relu", "leaky_relu_0.1", "none"]
@@ -23,6 +25,9 @@ SLOPES: dict[Clip, float] = {"relu": 0.0, "leaky_relu_0.1": 0.1, "none": 1.0}  #
 class MatchingConfig:
     """Eq. 1 to 7 (PAPER.md section 4)."""
 
+    kind: Kind = "iterative"
+    """Eq. 1 to 7; or the inner product of one vector per item; or the largest inner product of any two vectors (PVSE).
+    The keys below belong to ``iterative``."""
     queries: Queries = "both"
     """Which side's vectors ask: both as in Eq. 6, or one alone (IMRAM's and SCAN's one-sided models)."""
     similarity: Similarity = "cosine"
@@ -31,6 +36,10 @@ class MatchingConfig:
     """lambda of Eq. 2."""
     alpha_init: float = 0.5
     """alpha of Eq. 5 at the start: the sigmoid of a free scalar."""
+    alpha_trained: bool = True
+    """Whether alpha is learnt, or stays where it starts."""
+    update: Update = "gated"
+    """Eq. 3 and 4: the gate weighs old map and candidate; or the candidate o replaces the map."""
     score_operand: Operand = "original"
     """v_i in Eq. 6: the map before or after refinement."""
     aggregate: Aggregate = "mean"
@@ -47,6 +56,8 @@ class MatchingConfig:
     """Eq. 7 as printed, or the mean over its terms (2K of them with both queries; the score then lies in [-1, 1])."""
 
     def __post_init__(self) -> None:
+        one_of("matching.kind", self.kind, Kind)
+        one_of("matching.update", self.update, Update)
         one_of("matching.queries", self.queries, Queries)
         one_of("matching.similarity", self.similarity, Similarity)
         one_of("matching.score_operand", self.score_operand, Operand)

@@ -38,10 +38,12 @@ class IterativeMatching(nn.Module):
         self.width, self.steps, self.config = width, steps, config
         self.precision = "fp32"  # of the GPU kernel's inputs; "bf16" is faster and rounds (docs/engine.md)
         # The last gate has no effect on the score: at K = 1 there is none.
-        self.image_memory = GatedMemory(width) if steps > 1 and config.image_asks else None
-        self.text_memory = GatedMemory(width) if steps > 1 and config.text_asks else None
+        gated = config.update == "gated"
+        self.image_memory = GatedMemory(width, gated=gated) if steps > 1 and config.image_asks else None
+        self.text_memory = GatedMemory(width, gated=gated) if steps > 1 and config.text_asks else None
         if config.direct != "none":
-            self.alpha_logit = nn.Parameter(torch.logit(torch.tensor(config.alpha_init)))
+            logit = torch.logit(torch.tensor(config.alpha_init))
+            self.alpha_logit = nn.Parameter(logit, requires_grad=config.alpha_trained)
 
     @property
     def alpha(self) -> Tensor:

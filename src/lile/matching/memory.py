@@ -9,19 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+SHUT = -200.0  # its sigmoid is zero in float32
+
 
 class GatedMemory(nn.Module):
     """``g = sigmoid(Ug [x; a] + bg)``, ``o = tanh(Uo [x; a] + bo)``, ``x <- g * x + (1 - g) * o`` (Eq. 3).
 
     Args:
         width: d.
+        gated: without it g is zero, so that ``x <- o``; the gate's weights are then fixed where they make it so, and
+            all that scores a gated memory scores this one.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, gated: bool = True) -> None:
         super().__init__()
         self.width = width
         self.gate = nn.Linear(2 * width, width)  # Ug, bg
         self.update = nn.Linear(2 * width, width)  # Uo, bo
+        if not gated:
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, SHUT)
+            self.gate.requires_grad_(False)
 
     def query_half(self, x: Tensor) -> Tensor:
         """Return ``[Ug_x x + bg; Uo_x x + bo]`` [..., 2d] for queries x [..., d]."""

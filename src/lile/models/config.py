@@ -1,22 +1,24 @@
-"""The knobs of a model, as PAPER.md sections 3 to 5 name them; each default is the reading taken there.
+"""One row of a table as a configuration of shared parts: sides, matcher, loss, training.
 
-A block ``models.<name>`` of the config becomes one :class:`ModelConfig`. Unknown keys are refused.
+A block ``models.<name>`` of the config becomes one :class:`ModelConfig`. Its defaults are LILE as PAPER.md sections 3
+to 5 read it. Unknown keys are refused, and so are keys that clash.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from lile.errors import InputError
 from lile.matching.config import MatchingConfig
+from lile.models.loss_config import LossConfig
+from lile.models.side_config import ONE_VECTOR, SideConfig
+from lile.models.training_config import PlateauConfig, StepConfig, TrainingConfig
 from lile.values import at_least, one_of
 
-Preset = Literal["paper", "scaled", "custom"]
-Negatives = Literal["hardest", "sum", "mean"]
-Precision = Literal["auto", "32", "bf16"]
+Preset = Literal["paper", "scaled", "custom", "baseline"]
 
 Block = TypeVar("Block")
 
@@ -26,7 +28,7 @@ class PoolingConfig:
     """From tokens to ``m`` maps (PAPER.md section 3)."""
 
     hidden: int | None = None
-    """Width of the hidden layer ``W1``; ``None`` is half of the encoder's width, as in PVSE."""
+    """Width of the hidden layer ``W1``; ``None`` is half of the tokens' width, as in PVSE."""
 
     def __post_init__(self) -> None:
         if self.hidden is not None:
@@ -34,81 +36,20 @@ class PoolingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LossConfig:
-    """Eq. 8 (PAPER.md section 5)."""
-
-    margin: float = 0.2
-    """Delta of Eq. 8, against the score as ``matching.reduce`` leaves it."""
-    negatives: Negatives = "hardest"
-    """Per anchor: its hardest negative, the sum over all, or the mean over all."""
-    warmup_steps: int = 0
-    """Optimiser steps at the start that take the mean over all negatives: from random weights the hardest negative
-    alone can pull everything into one point, where the loss stays at twice the margin (VSE-infinity's remedy)."""
-
-    def __post_init__(self) -> None:
-        one_of("loss.negatives", self.negatives, Negatives)
-        at_least("loss.warmup_steps", self.warmup_steps, 0)
-        if not self.margin > 0:
-            raise InputError(f"loss.margin={self.margin} must be positive")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlateauConfig:
-    """When the learning rate falls (PAPER.md section 5)."""
-
-    patience: int = 2
-    """Epochs without a better validation R@sum before the rate falls."""
-    factor: float = 0.5
-    """What the rate is multiplied by."""
-
-    def __post_init__(self) -> None:
-        at_least("training.plateau.patience", self.patience, 0)
-        if not 0 < self.factor < 1:
-            raise InputError(f"training.plateau.factor={self.factor} must lie between 0 and 1, both left out")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingConfig:
-    """One fold's training (PAPER.md section 5)."""
-
-    batch_size: int = 128
-    """Image-text pairs a step; every other pair of the batch gives negatives."""
-    epochs: int = 30
-    """At most this many passes over the training descriptions."""
-    learning_rate: float = 1.0e-4
-    """Adam's, at the start."""
-    patience: int = 5
-    """Stop after this many epochs without a better validation R@sum."""
-    plateau: PlateauConfig = field(default_factory=PlateauConfig)
-    clip_norm: float = 2.0
-    """The gradient's norm is clipped to this."""
-    precision: Precision = "auto"
-    """``auto``: bfloat16 where the device is a GPU that has it, else 32-bit."""
-    validation_images: int = 1000
-    """At most this many validation images (a seeded draw) are scored after each epoch, with all their descriptions."""
-
-    def __post_init__(self) -> None:
-        one_of("training.precision", self.precision, Precision)
-        at_least("training.batch_size", self.batch_size, 2)
-        at_least("training.epochs", self.epochs, 1)
-        at_least("training.patience", self.patience, 1)
-        at_least("training.validation_images", self.validation_images, 2)
-        if not self.learning_rate > 0 or not self.clip_norm > 0:
-            raise InputError("training.learning_rate and training.clip_norm must be positive")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """One block ``models.<name>`` of the config."""
+    """A model that is trained on stored tokens, or takes them as they are."""
 
     preset: Preset = "paper"
-    """What a table calls this row: ``paper`` sums Eq. 7, ``scaled`` takes its mean, ``custom`` is anything else."""
+    """What a table calls this row: LILE as printed (``paper`` sums Eq. 7), with the mean of its terms (``scaled``), in
+    a setting of one's own (``custom``), or another model (``baseline``)."""
     maps: int = 16
     """m, the vectors an item is pooled into."""
     width: int = 1024
     """d, the width of the joint embedding."""
     steps: int = 2
     """K, the matching steps of Eq. 7."""
+    image: SideConfig = field(default_factory=SideConfig)
+    text: SideConfig = field(default_factory=SideConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -118,20 +59,65 @@ class ModelConfig:
         one_of("preset", self.preset, Preset)
         for name in ("maps", "width", "steps"):
             at_least(name, getattr(self, name), 1)
+        clashes = [*self._preset_clashes(), *self._part_clashes(), *self._training_clashes()]
+        if clashes:
+            raise InputError("; ".join(clashes))
+
+    def _preset_clashes(self) -> Iterator[str]:
         promised = {"paper": "sum", "scaled": "mean"}.get(self.preset)
-        if promised and self.matching.reduce != promised:
-            raise InputError(
+        if promised is None:
+            return
+        if self.matching.reduce != promised:
+            yield (
                 f"preset {self.preset!r} means matching.reduce: {promised}, found {self.matching.reduce!r}; "
                 "set matching.reduce to that, or preset: custom"
             )
+        if self.matching.kind != "iterative" or {self.image.pooling, self.text.pooling} != {"maps"}:
+            yield (
+                f"preset {self.preset!r} is LILE: matching.kind iterative and pooling maps on both sides, found "
+                f"{self.matching.kind}, {self.image.pooling} and {self.text.pooling}; set preset: baseline or custom"
+            )
+
+    def _part_clashes(self) -> Iterator[str]:
+        if self.image.source != "encoder":
+            yield f"image.source: found {self.image.source!r}; images have an encoder, only texts have words"
+        for name, side in (("image", self.image), ("text", self.text)):
+            if self.matching.kind == "dot" and side.pooling not in ONE_VECTOR:
+                yield (
+                    f"matching.kind: dot scores one vector per item, but {name}.pooling {side.pooling!r} leaves "
+                    f"several; set it to one of {', '.join(ONE_VECTOR)}, or matching.kind: max or iterative"
+                )
+            if self.loss.diversity and side.pooling != "residual_maps":
+                yield f"loss.diversity: needs {name}.pooling: residual_maps, found {side.pooling!r}; set it to 0"
+        if self.loss.caption and self.text.source != "words":
+            yield "loss.caption: the caption's words are predicted, which needs text.source: words; set it to 0"
+        if self.loss.caption and self.training.drop_tokens:
+            yield "loss.caption: a caption with words left out cannot be predicted; set training.drop_tokens to 0"
+
+    def _training_clashes(self) -> Iterator[str]:
+        stored = not (self.image.learns or self.text.learns) and self.matching.kind != "iterative"
+        if self.training.epochs == 0 and not stored:
+            yield (
+                "training.epochs: 0 leaves random weights as they are; only a row whose sides are both pooling: given, "
+                "with matching.kind: dot or max, can do without training"
+            )
+        if self.training.epochs > 0 and stored:
+            yield "training.epochs: nothing in this row can be trained; set it to 0"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Read a config block. Raises :class:`InputError` for an unknown key (with the nearest one) or a bad value."""
-        nested = {"pooling": PoolingConfig, "matching": MatchingConfig, "loss": LossConfig}
+        nested: dict[str, type[Any]] = {
+            "image": SideConfig,
+            "text": SideConfig,
+            "pooling": PoolingConfig,
+            "matching": MatchingConfig,
+            "loss": LossConfig,
+        }
         blocks: dict[str, Any] = {name: _read(kind, values.get(name, {}), name) for name, kind in nested.items()}
         training = dict(values.get("training", {}))
-        training["plateau"] = _read(PlateauConfig, training.get("plateau", {}), "training.plateau")
+        for name, schedule in (("plateau", PlateauConfig), ("step", StepConfig)):
+            training[name] = _read(schedule, training.get(name, {}), f"training.{name}")
         blocks["training"] = _read(TrainingConfig, training, "training")
         return _read(cls, {**values, **blocks}, "model")
 
@@ -147,4 +133,9 @@ def _read(kind: type[Block], values: Mapping[str, Any], where: str) -> Block:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise InputError(f"unknown key {where}.{name}; {hint}")
-    return kind(**values)
+    if kind is not SideConfig:
+        return kind(**values)
+    try:
+        return kind(**values)
+    except InputError as error:  # both sides have these keys: say which
+        raise InputError(f"{where}: {error}") from None

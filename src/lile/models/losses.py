@@ -25,7 +25,9 @@ def negatives_of(groups_B: Tensor, images_B: Tensor, texts_B: Tensor) -> Tensor:
     return differ[0] & differ[1] & differ[2]
 
 
-def triplet_loss(scores_BB: Tensor, negatives_BB: Tensor, margin: float, negatives: str = "hardest") -> Tensor:
+def triplet_loss(
+    scores_BB: Tensor, negatives_BB: Tensor, margin: float, negatives: str = "hardest", reduction: str = "mean"
+) -> Tensor:
     """Return the loss, a scalar: mean over the batch of both hinges of Eq. 8.
 
     Args:
@@ -33,6 +35,7 @@ def triplet_loss(scores_BB: Tensor, negatives_BB: Tensor, margin: float, negativ
         negatives_BB: True where a pair may serve as a negative. An anchor without any adds nothing.
         margin: Delta.
         negatives: per anchor the ``hardest`` negative's hinge, the ``sum`` of all, or their ``mean``.
+        reduction: ``mean`` over the batch; or its ``sum``, as the published codes take it.
     """
     positive_B = scores_BB.diagonal()
     text_hinge_BB = (margin - positive_B[:, None] + scores_BB).relu()  # [D - S(I_i, T_i) + S(I_i, T_j)]+
@@ -45,4 +48,4 @@ def triplet_loss(scores_BB: Tensor, negatives_BB: Tensor, margin: float, negativ
         per_anchor = text_hinge_BB.sum(dim=1) + image_hinge_BB.sum(dim=0)
         if negatives == "mean":
             per_anchor = per_anchor / negatives_BB.sum(dim=1).clamp_min(1)
-    return per_anchor.mean()
+    return per_anchor.mean() if reduction == "mean" else per_anchor.sum()

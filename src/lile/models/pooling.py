@@ -12,8 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lile.matching.items import Items
+from lile.models.tokens import Pool, Tokens
 
-class MapPooling(nn.Module):
+
+class MapPooling(Pool):
     """Pool tokens [B, L, H] into maps [B, m, d]: m learned attentions over the tokens, then a projection.
 
     Args:
@@ -42,9 +45,9 @@ class MapPooling(nn.Module):
         logits_BLm = self.heads(torch.tanh(self.hidden(tokens_BLH)))
         return logits_BLm.masked_fill(~keep_BL[..., None], -torch.inf).softmax(dim=1).mT
 
-    def forward(self, tokens_BLH: Tensor, keep_BL: Tensor) -> Tensor:
+    def forward(self, tokens: Tokens) -> Items:
         """Return the maps X [B, m, d]. A's rows sum to one, so ``A (T Wv)`` equals ``(A T) Wv``, which is cheaper."""
-        clean_BLH = tokens_BLH.masked_fill(
-            ~keep_BL[..., None], 0.0
-        )  # 0 * padding must be 0 even where padding is not finite
-        return self.norm(self.values(self.attention(clean_BLH, keep_BL) @ clean_BLH))
+        keep_BL = tokens.keep_BL
+        # 0 * padding must be 0 even where padding is not finite
+        clean_BLH = tokens.context_BLE.masked_fill(~keep_BL[..., None], 0.0)
+        return Items(self.norm(self.values(self.attention(clean_BLH, keep_BL) @ clean_BLH)), None)

@@ -18,9 +18,10 @@ class Tokens:
     """A batch of items on its way to the pooling."""
 
     local_BLH: Tensor
-    """After the top: the encoder's blocks, or the embedding of words. PVSE attends to these."""
+    """After the top (the encoder's blocks, or the embedding of words) and the graph, if there is one. PVSE attends to
+    these."""
     context_BLE: Tensor
-    """After graph and GRU; the same as ``local_BLH`` where the side has neither."""
+    """After the GRU; the same as ``local_BLH`` where the side has none."""
     keep_BL: Tensor
     """True at real tokens."""
     last_BE: Tensor | None = None

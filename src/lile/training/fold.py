@@ -16,7 +16,7 @@ from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load
 from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.recalls import RECALLS, figures_of
 from lile.evaluation.relevance import DIRECTIONS
-from lile.evaluation.score import score_matrix
+from lile.evaluation.score import Scorer, compute_device, score_matrix
 from lile.files import digest_of, sha256_of, write_json
 from lile.lock import work_lock
 from lile.models.config import ModelConfig
@@ -26,6 +26,7 @@ from lile.seeds import seed_for
 from lile.training.loop import Trainer
 from lile.training.pairs import Batch, batch_indices, batches, pair_set
 from lile.training.progress import Progress, State, write_history
+from lile.training.schedule import optimizer_of
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
         inputs = load_fold(config, files)
         digests = {str(path): sha256_of(path) for path in files.all()}
         store = Progress(progress / digest_of(list(digests.values())))
-        state = _trainer(config, inputs, store).run()
-        load_weights(inputs.model, store.best_weights(state.best_epoch))
+        state = _trained(config, inputs, store)
         record = _record(config, digests, inputs, state, code)
         about = {name: record[name] for name in ("dataset", "model", "fold", "config", "encoders")}
         write_weights(out / "model.safetensors", inputs.model.state_dict(), about)
@@ -60,14 +60,33 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
         store.remove()
 
 
+def _trained(config: Mapping[str, Any], inputs: FoldInputs, store: Progress) -> State:
+    """Train the model, and leave the best epoch's weights in it. A row without training is validated as it is."""
+    if inputs.model.config.training.epochs == 0:
+        started = time.time()
+        device = compute_device()
+        inputs.model.to(device)
+        validation = _validation(inputs, config["fold"], _seed(config), device)()
+        entry = {"epoch": 0, "time_unix": time.time(), "seconds": time.time() - started, "validation": validation}
+        return State(history=[{**entry, "best": True}], best_rsum=validation["Rsum"], started_unix=started)
+    state = _trainer(config, inputs, store).run()
+    load_weights(inputs.model, store.best_weights(state.best_epoch))
+    return state
+
+
+def _seed(config: Mapping[str, Any]) -> int:
+    """Return the fold's own seed."""
+    return seed_for(config["seed"], "train", config["fold"])
+
+
 def _trainer(config: Mapping[str, Any], inputs: FoldInputs, progress: Progress) -> Trainer:
     from lightning.fabric import Fabric
 
     model, knobs = inputs.model, inputs.model.config
     fabric = Fabric(accelerator="auto", devices=1, precision=_precision(knobs))
-    optimizer = torch.optim.Adam(model.parameters(), lr=knobs.training.learning_rate)
+    optimizer = optimizer_of(model.parameters(), knobs.training)
     forward, optimizer = fabric.setup(model, optimizer)
-    seed = seed_for(config["seed"], "train", config["fold"])
+    seed = _seed(config)
     return Trainer(
         fabric=fabric,
         model=model,
@@ -75,7 +94,7 @@ def _trainer(config: Mapping[str, Any], inputs: FoldInputs, progress: Progress) 
         optimizer=optimizer,
         config=knobs,
         epoch_batches=_epoch_batches(inputs, config["fold"], seed, fabric.device),
-        validate=_validation(inputs, config["fold"], seed),
+        validate=_validation(inputs, config["fold"], seed, fabric.device),
         progress=progress,
         seed=seed,
         label=f"{config['dataset']}/{config['model']} fold {config['fold']}",
@@ -105,7 +124,7 @@ def _epoch_batches(
     return epoch_batches
 
 
-def _validation(inputs: FoldInputs, fold: int, seed: int) -> Callable[[], dict[str, float]]:
+def _validation(inputs: FoldInputs, fold: int, seed: int, device: torch.device) -> Callable[[], dict[str, float]]:
     """Return the function that scores the fold's validation images, own-caption protocol (never the test fold)."""
     ids = images_with_role(inputs.folds, fold, "validation")
     most = inputs.model.config.training.validation_images
@@ -118,7 +137,7 @@ def _validation(inputs: FoldInputs, fold: int, seed: int) -> Callable[[], dict[s
     text_ids = descriptions["text_id"].unique().tolist()
 
     def validate() -> dict[str, float]:
-        scores = score_matrix(inputs.model, inputs.image_store, inputs.text_store, ids, text_ids, label="validation")
+        scores = score_matrix(Scorer([inputs], device), ids, text_ids, label="validation")
         ranks = fold_ranks(scores, ids, text_ids, groups, descriptions, protocols=("own",))["own"]
         figures = {way: figures_of(ranks[way]) for way in DIRECTIONS}
         recalls = {f"{way}/{name}": figures[way][name] for way in DIRECTIONS for name in RECALLS}

@@ -16,12 +16,14 @@ from torch import nn
 from tqdm import tqdm
 
 from lile.errors import InputError
-from lile.models.config import ModelConfig, TrainingConfig
-from lile.models.lile import LILE
+from lile.models.config import ModelConfig
 from lile.models.losses import negatives_of, triplet_loss
+from lile.models.model import RetrievalModel
+from lile.models.training_config import TrainingConfig
 from lile.seeds import seed_for
 from lile.training.pairs import Batch
 from lile.training.progress import Progress, State
+from lile.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Trainer:
 
     Args:
         fabric: Lightning Fabric: device, precision, backward and clipping.
-        model: LILE.
+        model: what is trained.
         forward: the same model as Fabric set it up: with its precision, and one process a device.
         optimizer: as Fabric set it up.
         config: the model's knobs.
@@ -44,7 +46,7 @@ class Trainer:
     """
 
     fabric: Any
-    model: LILE
+    model: RetrievalModel
     forward: nn.Module
     optimizer: torch.optim.Optimizer
     config: ModelConfig
@@ -55,10 +57,7 @@ class Trainer:
     label: str
 
     def __post_init__(self) -> None:
-        plateau = self.config.training.plateau
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, mode="max", factor=plateau.factor, patience=plateau.patience
-        )
+        self.schedule = Schedule(self.optimizer, self.config.training)
         self.parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
 
     def run(self) -> State:
@@ -91,7 +90,7 @@ class Trainer:
                 "seconds": time.time() - started,
                 "loss": loss,
                 "learning_rate": rate,
-                "alpha": float(self.model.matcher.alpha.detach()),
+                "alpha": None if (alpha := self.model.matcher.alpha) is None else float(alpha.detach()),
                 "pairs_per_second": pairs / train_s,
                 "validation": validation,
                 "best": best,
@@ -121,13 +120,14 @@ class Trainer:
             InputError: training diverged.
         """
         try:
-            scores_BB = self.forward(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep)
+            scores_BB, terms = self.forward(*self._thinned(batch))
         except InputError as error:  # weights that are not finite any more give maps that are not
             raise InputError(f"{self.label}: step {number + 1}: {error}; lower training.learning_rate") from None
         negatives_BB = negatives_of(batch.groups, batch.images, batch.texts)
         settings = self.config.loss
         negatives = "mean" if number < settings.warmup_steps else settings.negatives
-        loss = triplet_loss(scores_BB, negatives_BB, settings.margin, negatives)
+        loss = triplet_loss(scores_BB, negatives_BB, settings.margin, negatives, settings.reduction)
+        loss = loss + sum(getattr(settings, name) * term for name, term in terms.items())
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         limit = self.config.training.clip_norm
@@ -135,6 +135,21 @@ class Trainer:
         self.fabric.clip_gradients(self.forward, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         self.optimizer.step()
         return loss.detach()
+
+    def _thinned(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Return the batch's tokens and masks, some tokens left out at random where the config says so."""
+        share = self.config.training.drop_tokens
+        image_keep, text_keep = (thinned(keep, share) for keep in (batch.image_keep, batch.text_keep))
+        return batch.image_tokens, image_keep, batch.text_tokens, text_keep
+
+
+def thinned(keep_BL: torch.Tensor, share: float) -> torch.Tensor:
+    """Return ``keep_BL`` without a random share of its tokens, drawn for each; an item's first token always stays."""
+    if share == 0:
+        return keep_BL
+    stays_BL = torch.rand(keep_BL.shape, device=keep_BL.device) >= share
+    stays_BL[:, 0] = True
+    return keep_BL & stays_BL
 
 
 def finished(state: State, settings: TrainingConfig) -> bool:

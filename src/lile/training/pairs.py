@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lile.errors import InputError
-from lile.evaluation.score import tensors_of
+from lile.evaluation.score import Store, tensors_of
 from lile.features.store import TokenStore
 
 
@@ -35,7 +35,7 @@ class PairSet:
         return len(self.image_rows)
 
 
-def pair_set(descriptions: pd.DataFrame, image_ids: list[str], images: TokenStore, texts: TokenStore) -> PairSet:
+def pair_set(descriptions: pd.DataFrame, image_ids: list[str], images: TokenStore, texts: Store) -> PairSet:
     """Return every description of the given images, paired with its image.
 
     Raises:
@@ -78,7 +78,7 @@ def batch_indices(count: int, batch_size: int, seed: int) -> list[np.ndarray]:
 
 
 def batches(
-    pairs: PairSet, images: TokenStore, texts: TokenStore, batch_size: int, seed: int, device: torch.device
+    pairs: PairSet, images: TokenStore, texts: Store, batch_size: int, seed: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yield one epoch of batches in a seeded order; tokens are read from the stores batch by batch."""
     for index in batch_indices(len(pairs), batch_size, seed):

@@ -81,7 +81,8 @@ class Progress:
     def remove(self) -> None:
         """Remove the folder, the checkpoint first: a kill in between then starts anew, not from a ruin."""
         self.checkpoint.unlink(missing_ok=True)
-        shutil.rmtree(self.folder)  # with what a killed process may have left half written
+        if self.folder.exists():  # a row without training has none
+            shutil.rmtree(self.folder)  # with what a killed process may have left half written
 
     def resume(self, parts: Mapping[str, Any], device: torch.device) -> State:
         """Load the last checkpoint into ``parts``, if there is one; return where training stands."""

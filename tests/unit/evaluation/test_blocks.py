@@ -27,6 +27,19 @@ def test_shares_cover_every_pair_once_with_the_blocks_of_the_whole(images, texts
     assert (seen == 1).all()
 
 
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 7), st.data())
+@settings(max_examples=100, deadline=None)
+def test_the_blocks_within_an_area_are_those_that_share_a_pair_with_it(images, texts, size, data):
+    grid = Grid(images, texts, size)
+    first, column = data.draw(st.integers(0, images - 1)), data.draw(st.integers(0, texts - 1))
+    rows = slice(first, data.draw(st.integers(first + 1, images)))
+    columns = slice(column, data.draw(st.integers(column + 1, texts)))
+    asked = np.zeros((images, texts), dtype=bool)
+    asked[rows, columns] = True
+    expected = [block for block in grid if asked[block.rows, block.columns].any()]
+    assert list(grid.within(rows, columns)) == expected
+
+
 def test_the_grid_depends_on_the_numbers_of_items_alone():
     assert [(block.rows, block.columns) for block in Grid(1025, 1)] == [
         (slice(0, 1024), slice(0, 1)),

@@ -19,7 +19,7 @@ from lile.evaluation.blocks import BlockStore
 from lile.evaluation.fold import evaluate_fold, score_share
 from lile.evaluation.inputs import images_with_role, load_fold
 from lile.evaluation.metrics import fold_metrics
-from lile.evaluation.score import score_matrix
+from lile.evaluation.score import Scorer, score_matrix
 from lile.lock import work_lock
 from lile.models.weights import load_weights, write_weights
 
@@ -28,11 +28,11 @@ BLOCKS = 8  # 4 images x 8 texts in blocks of 2 x 2
 
 @pytest.fixture
 def case(fold_case, tmp_path, monkeypatch):
-    """(config, files, weights): a fold with a model as it is initialised, and small blocks."""
+    """(config, files, [weights]): a fold with a model as it is initialised, and small blocks."""
     monkeypatch.setattr(grid, "BLOCK", 2)
     inputs = load_fold(fold_case.config, fold_case.files)
     write_weights(tmp_path / "model.safetensors", inputs.model.state_dict(), {})
-    return fold_case.config, fold_case.files, tmp_path / "model.safetensors"
+    return fold_case.config, fold_case.files, [tmp_path / "model.safetensors"]
 
 
 @pytest.fixture
@@ -59,11 +59,12 @@ def test_the_figures_are_those_of_the_whole_matrix(case, tmp_path, scored):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
     assert list((tmp_path / "work").iterdir()) == []
     inputs = load_fold(config, files)
-    load_weights(inputs.model, weights)
+    load_weights(inputs.model, *weights)
+    inputs.model.eval()
     ids = images_with_role(inputs.folds, 0, "test")
     descriptions = inputs.descriptions_of(ids)
     texts = descriptions["text_id"].unique().tolist()
-    scores = score_matrix(inputs.model, inputs.image_store, inputs.text_store, ids, texts)
+    scores = score_matrix(Scorer([inputs], torch.device("cpu")), ids, texts, label="test")
     images = inputs.images[inputs.images["image_id"].isin(ids)]
     expected, ranks = fold_metrics(scores, ids, texts, images, descriptions, fold=0)
     assert found == expected
@@ -98,7 +99,7 @@ def test_a_share_of_other_weights_is_not_taken(case, tmp_path, scored):
     config, files, _ = case
     inputs = load_fold(config, files)
     write_weights(tmp_path / "other", {k: v + 0.01 for k, v in inputs.model.state_dict().items()}, {})
-    score_share(config, files, tmp_path / "other", tmp_path / "0.npz", tmp_path / "work", 0, 1)
+    score_share(config, files, [tmp_path / "other"], tmp_path / "0.npz", tmp_path / "work", 0, 1)
     evaluate_fold(*case, tmp_path / "whole", tmp_path / "work")
     scored[0] = 0
     evaluate_fold(*case, tmp_path / "gathered", tmp_path / "work", [tmp_path / "0.npz"])
@@ -130,8 +131,8 @@ def save(handle, array):
 blocks.np.save = save
 stores = [[Path(p) for p in told["files"][name]] for name in ("images_store", "texts_store")]
 tables = [Path(told["files"][name]) for name in ("images", "descriptions", "folds")]
-folders = [Path(told[name]) for name in ("weights", "out", "work")]
-evaluate_fold(told["config"], FoldFiles(*stores, *tables), *folders)
+weights, out, work = (Path(told[name]) for name in ("weights", "out", "work"))
+evaluate_fold(told["config"], FoldFiles(*stores, *tables), [weights], out, work)
 sys.stdout.write(str(len(written)))
 """
 
@@ -144,7 +145,7 @@ def test_a_real_sigkill_costs_one_block_and_changes_no_byte(case, tmp_path):
     evaluate_fold(*case, tmp_path / "whole", tmp_path / "elsewhere")
 
     def run(dies_in):
-        folders = {"weights": str(weights), "out": str(tmp_path / "out"), "work": str(tmp_path / "work")}
+        folders = {"weights": str(weights[0]), "out": str(tmp_path / "out"), "work": str(tmp_path / "work")}
         told = {"config": config, "files": names, "dies_in": dies_in, **folders}
         return subprocess.run([sys.executable, "-c", DRIVER, json.dumps(told)], capture_output=True, text=True)
 
@@ -166,7 +167,7 @@ def test_a_killed_evaluation_never_goes_on_with_blocks_of_other_inputs(case, tmp
             evaluate_fold(*case, tmp_path / "out", tmp_path / "work")
     if what == "weights":
         inputs = load_fold(config, files)
-        write_weights(weights, {k: v + 0.01 for k, v in inputs.model.state_dict().items()}, {})
+        write_weights(weights[0], {k: v + 0.01 for k, v in inputs.model.state_dict().items()}, {})
     elif what == "folds":
         rows = files.folds.read_text().splitlines()
         files.folds.write_text("\n".join([rows[0], *reversed(rows[1:])]) + "\n")
@@ -197,10 +198,10 @@ def test_two_at_a_time_are_refused(case, tmp_path):
 def test_maps_that_are_not_finite_name_their_item(case, tmp_path):
     config, files, weights = case
     broken = load_fold(config, files).model.state_dict()
-    name = "text_pool.values.bias"
+    name = "text.pool.values.bias"
     broken[name] = torch.full_like(broken[name], float("nan"))
-    write_weights(weights, broken, {})
-    with pytest.raises(InputError, match="maps of 't200' are not finite"):
+    write_weights(weights[0], broken, {})
+    with pytest.raises(InputError, match="vectors of 't200' are not finite"):
         evaluate_fold(*case, tmp_path / "out", tmp_path / "work")
 
 

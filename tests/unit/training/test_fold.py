@@ -40,7 +40,7 @@ def test_a_fold_writes_what_it_promises(fold_case, tmp_path):
     assert len(run["inputs"]) == 5
     assert list((tmp_path / "work").iterdir()) == []
     out, work = tmp_path / "out", tmp_path / "work"
-    metrics = evaluate_fold(fold_case.config, fold_case.files, out / "model.safetensors", out, work)
+    metrics = evaluate_fold(fold_case.config, fold_case.files, [out / "model.safetensors"], out, work)
     assert metrics["images"] == 4
     assert metrics["texts"] == 8
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
@@ -99,8 +99,8 @@ def test_a_killed_run_never_resumes_on_other_data(fold_case, tmp_path, monkeypat
 def test_weights_that_do_not_fit_or_are_cut_off_are_named(fold_case, tmp_path):
     inputs = load_fold(fold_case.config, fold_case.files)
     path = tmp_path / "model.safetensors"
-    write_weights(path, {**inputs.model.state_dict(), "image_pool.values.bias": torch.zeros(3)}, {})
-    with pytest.raises(InputError, match=r"image_pool\.values\.bias"):
+    write_weights(path, {**inputs.model.state_dict(), "image.pool.values.bias": torch.zeros(3)}, {})
+    with pytest.raises(InputError, match=r"image\.pool\.values\.bias"):
         load_weights(inputs.model, path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be read"):
@@ -151,9 +151,9 @@ def test_a_real_sigkill_in_mid_training_costs_nothing_but_time(fold_case, tmp_pa
 def test_the_first_steps_take_all_negatives_and_the_rest_the_hardest(fold_case, tmp_path, monkeypatch):
     modes = []
 
-    def noted(scores, negatives, margin, mode):
+    def noted(scores, negatives, margin, mode, reduction):
         modes.append(mode)
-        return triplet_loss(scores, negatives, margin, mode)
+        return triplet_loss(scores, negatives, margin, mode, reduction)
 
     monkeypatch.setattr(loop, "triplet_loss", noted)
     config = json.loads(json.dumps(fold_case.config))
@@ -165,7 +165,8 @@ def test_the_first_steps_take_all_negatives_and_the_rest_the_hardest(fold_case, 
 def test_every_parameter_learns(fold_case):
     inputs = load_fold(fold_case.config, fold_case.files)
     batch = _one_batch(inputs)
-    inputs.model(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep).square().sum().backward()
+    scores, _ = inputs.model(batch.image_tokens, batch.image_keep, batch.text_tokens, batch.text_keep)
+    scores.square().sum().backward()
     dead = [n for n, p in inputs.model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # A bias on attention keys shifts all logits of a query alike, so the softmax takes its gradient away.
     assert [name for name in dead if not name.endswith("key.bias")] == []

@@ -14,8 +14,9 @@ from lile.features.image_encoder import load_image_encoder
 from lile.features.store import TokenStore, write_store
 from lile.features.text_encoder import load_text_encoder
 from lile.models.config import ModelConfig
-from lile.models.lile import LILE
 from lile.models.losses import triplet_loss
+from lile.models.model import RetrievalModel, SideParts
+from lile.models.tokens import Tokens
 
 PAIRS = 4
 TRAINED = 1
@@ -75,7 +76,7 @@ def text_block(folder, trained=TRAINED):
 
 def with_lile(image, text):
     torch.manual_seed(2)
-    return LILE(CONFIG, image.width, text.width, image.top, text.top)
+    return RetrievalModel(CONFIG, SideParts(image.top, image.width), SideParts(text.top, text.width))
 
 
 def end_to_end(deit_folder, roberta_folder, pixels, ids, keep):
@@ -94,20 +95,23 @@ def end_to_end(deit_folder, roberta_folder, pixels, ids, keep):
     head = with_lile(image, text)
     image_tokens = vit.forward_features(pixels)
     text_tokens = roberta(input_ids=ids, attention_mask=keep.long()).last_hidden_state
-    images = head.image_pool(image_tokens, torch.ones(image_tokens.shape[:2], dtype=torch.bool))
-    loss = triplet_loss(head.scores(images, head.text_pool(text_tokens, keep)), OTHERS, 0.2)
+    all_kept = torch.ones(image_tokens.shape[:2], dtype=torch.bool)
+    images = head.image.pool(Tokens(image_tokens, image_tokens, all_kept))
+    texts = head.text.pool(Tokens(text_tokens, text_tokens, keep))
+    loss = triplet_loss(head.scores(images, texts), OTHERS, 0.2)
     loss.backward()
     top = [p.grad for module in trained for p in module.parameters()]
-    rest = [p.grad for part in (head.image_pool, head.text_pool, head.matcher) for p in part.parameters()]
+    rest = [p.grad for part in (head.image.pool, head.text.pool, head.matcher) for p in part.parameters()]
     return loss.detach(), [*top, *rest]
 
 
 def on_stored_tokens(image, text, images, texts):
     """The same from stored tokens [B, L, H] with keep masks."""
     model = with_lile(image, text)
-    loss = triplet_loss(model(*images, *texts), OTHERS, 0.2)
+    scores, _ = model(*images, *texts)
+    loss = triplet_loss(scores, OTHERS, 0.2)
     loss.backward()
-    parts = (model.image_top, model.text_top, model.image_pool, model.text_pool, model.matcher)
+    parts = (model.image.top, model.text.top, model.image.pool, model.text.pool, model.matcher)
     return loss.item(), [p.grad for part in parts for p in part.parameters()]
 
 
