@@ -52,6 +52,7 @@ def render_latex(spec: TableSpec, rows: pd.DataFrame, published: Mapping[str, pd
         rows: from ``rows.summary_rows``; a column ``letters`` is shown beside R@sum where there is one.
         published: protocol -> its published figures, from ``read_published``.
     """
+    rows = spec.labelled(rows)
     tables = [
         _table(spec, rows[rows["protocol"] == protocol], published.get(protocol))
         for protocol in dict.fromkeys(rows["protocol"])

@@ -45,10 +45,16 @@ def render_markdown(
         rows: from ``rows.summary_rows``.
         published: protocol -> its published figures, from ``published.read_published``.
     """
+    rows = spec.labelled(rows)
     parts = [f"# Table {spec.name}"]
     if spec.kind == "synthetic":
         parts.append(SYNTHETIC)
-    facts = [_data_line(spec, models[0]), *(_model_line(one) for one in models), _spread_line(spec), _reading_line()]
+    facts = [
+        _data_line(spec, models[0]),
+        *(_model_line(spec, one) for one in models),
+        _spread_line(spec),
+        _reading_line(),
+    ]
     facts.append(_ceiling_line(rows))
     parts.append("\n".join(f"- {fact}" for fact in facts))
     if published:
@@ -145,8 +151,10 @@ def _data_line(spec: TableSpec, one: ModelRuns) -> str:
     )
 
 
-def _model_line(one: ModelRuns) -> str:
+def _model_line(spec: TableSpec, one: ModelRuns) -> str:
     """Return the model's preset and encoders, saying loudly where weights are random."""
+    label = spec.label(one.model)
+    name = f"**{one.model}**" if label == one.model else f"**{label}** (`{one.model}`)"
     sides = random_sides(one)
     encoders = ", ".join(
         f"{side} encoder {encoder_name(one, side)} ({'**RANDOM weights**' if side in sides else 'pretrained'})"
@@ -154,7 +162,7 @@ def _model_line(one: ModelRuns) -> str:
     )
     meaning = PRESETS.get(one.preset, "see the manifest")
     mixed = f" **Trained by {one.codes} versions of the code.**" if one.codes > 1 else ""
-    return f"Ours: **{one.model}**, preset {one.preset} ({meaning}); {encoders}.{mixed}"
+    return f"Ours: {name}, preset {one.preset} ({meaning}); {encoders}.{mixed}"
 
 
 def _spread_line(spec: TableSpec) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lile.errors import InputError
 from lile.evaluation.metrics import BOUNDS
+
+if TYPE_CHECKING:
+    import pandas as pd
 from lile.reporting.published import published_paths
 
 PROTOCOLS = ("own", "own_blocks", "group")
@@ -27,6 +30,8 @@ class TableSpec:
     folds: int
     by: str
     """``cross_validation``, or ``split``: the file's own split, repeated with other training seeds."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Row -> what a page calls it; a row without one goes by the model's name, as all do in the CSV files."""
     published: Mapping[str, Path] = field(default_factory=dict)
     """Protocol -> CSV of published figures."""
     compare: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +66,7 @@ class TableSpec:
             models=tuple(config["models"]),
             folds=int(config["folds"]),
             by=config["by"],
+            labels=dict(config.get("labels") or {}),
             published=published_paths(config.get("published")),
             compare=dict(config.get("compare") or {}),
             vary=config.get("vary"),
@@ -68,6 +74,14 @@ class TableSpec:
             group_by=config.get("group_by"),
             seeds=int(config.get("seeds", 1)),
         )
+
+    def label(self, model: str) -> str:
+        """Return what a page calls a row of ours."""
+        return self.labels.get(model, model)
+
+    def labelled(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return tidy rows (``row, source``) in which ours go by their labels."""
+        return rows.assign(row=rows["row"].where(rows["source"] != "ours", rows["row"].map(self.label)))
 
     @property
     def runs(self) -> int:
