@@ -51,7 +51,7 @@ class CaptionDecoder(nn.Module):
             context_BLE: the images' tokens.
             keep_BL: True at real tokens.
             words_BW: int64 word ids of their captions, from ``<start>`` to ``<end>``, padded at the end.
-            words_keep_BW: True at real words.
+            words_keep_BW: True at words to be predicted; those left out are read all the same.
         """
         words_BW, words_keep_BW = words_BW[:, : self.longest + 1], words_keep_BW[:, : self.longest + 1]
         states_BWh = self.states(context_BLE, keep_BL, words_BW[:, :-1])

@@ -31,6 +31,13 @@ PUBLISHED = {
     "IMRAM image": {**IMRAM, "queries": "image"},
     "SCAN t-i LSE": {**IMRAM, "inverse_temperature": 9.0, "queries": "text", "aggregate": "lse"},
     "SCAN i-t mean": {**IMRAM, "inverse_temperature": 4.0, "queries": "image"},
+    "SCAN i-t LSE": {
+        **IMRAM,
+        "inverse_temperature": 4.0,
+        "queries": "image",
+        "aggregate": "lse",
+        "lse_inverse_temperature": 20.0,
+    },
 }
 
 
