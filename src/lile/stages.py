@@ -169,9 +169,9 @@ def _encoders(config: Config, dataset: str, model: str) -> dict[str, Slice | Non
     return {modality: None if name is None else _encoder(config, name) for modality, name in names.items()}
 
 
-def model_config(config: Config, model: str) -> Slice:
+def trained_keys(block: Mapping[str, Any]) -> Slice:
     """Return a trained row's block as :class:`lile.models.config.ModelConfig` reads it."""
-    return {key: value for key, value in config["models"][model].items() if key not in ("kind", "encoders")}
+    return {key: value for key, value in block.items() if key not in ("kind", "encoders")}
 
 
 def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -255,13 +255,22 @@ def _fold(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 
 def _train(config: Config, wildcards: Mapping[str, str]) -> Slice:
-    return _fold(config, wildcards) | {"model_config": model_config(config, wildcards["model"])}
+    return _fold(config, wildcards) | {"model_config": trained_keys(config["models"][wildcards["model"]])}
 
 
 def _evaluate(config: Config, wildcards: Mapping[str, str]) -> Slice:
     """Evaluation rebuilds the models that training made."""
     members = members_of(config, wildcards["model"])
-    return _fold(config, wildcards) | {"members": [model_config(config, member) for member in members]}
+    return (
+        _fold(config, wildcards)
+        | {"members": [trained_keys(config["models"][member]) for member in members]}
+        | {"evaluation": _figures(config, wildcards["dataset"])}
+    )
+
+
+def _figures(config: Config, dataset: str) -> Slice:
+    """What decides which figures and files an evaluation gives, and not how they are computed."""
+    return _keys(config["datasets"][dataset]["evaluation"], "block_images", "trec_depth")
 
 
 def _combine(config: Config, wildcards: Mapping[str, str]) -> Slice:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lile.checks.findings import Check, failed, passed, warned
+from lile.config_checks import row_config
 from lile.errors import InputError
+from lile.models.config import ModelConfig
 
 
 def check_models(config: Mapping[str, Any], dataset: str) -> Iterator[Check]:
@@ -27,14 +29,24 @@ def check_models(config: Mapping[str, Any], dataset: str) -> Iterator[Check]:
 
 
 def check_model(name: str, block: Mapping[str, Any] | None) -> Check:
-    """Return what was found of one model's config."""
-    from lile.models.config import ModelConfig
-
+    """Return what was found of one model's config, a block of ``models``."""
     title = f"model {name}"
     if block is None:
         return failed(title, "not in the config", f"add models.{name}, or name another in the table")
     try:
-        model = ModelConfig.from_dict(block)
+        return passed(title, _described(block))
     except InputError as error:
         return failed(title, str(error), f"change models.{name}")
-    return passed(title, f"preset {model.preset}, {model.maps} maps of {model.width}, {model.steps} steps")
+
+
+def _described(block: Mapping[str, Any]) -> str:
+    """Return a row in a few words. Raises :class:`InputError` where its keys clash."""
+    model = row_config(block)
+    if model is None:
+        return f"mean of the scores of {', '.join(block['members'])}"
+    if not isinstance(model, ModelConfig):
+        return f"scores again the {model.shortlist.top} best of {model.shortlist.model}"
+    if model.preset in ("paper", "scaled"):
+        return f"preset {model.preset}, {model.maps} maps of {model.width}, {model.steps} steps"
+    sides = f"image {model.image.pooling}, text {model.text.pooling} from {model.text.source}"
+    return f"preset {model.preset}, {sides}, width {model.width}, matching {model.matching.kind}"
