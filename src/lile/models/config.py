@@ -114,19 +114,24 @@ class ModelConfig:
             "matching": MatchingConfig,
             "loss": LossConfig,
         }
-        blocks: dict[str, Any] = {name: _read(kind, values.get(name, {}), name) for name, kind in nested.items()}
+        blocks: dict[str, Any] = {name: read_block(kind, values.get(name, {}), name) for name, kind in nested.items()}
         training = dict(values.get("training", {}))
         for name, schedule in (("plateau", PlateauConfig), ("step", StepConfig)):
-            training[name] = _read(schedule, training.get(name, {}), f"training.{name}")
-        blocks["training"] = _read(TrainingConfig, training, "training")
-        return _read(cls, {**values, **blocks}, "model")
+            training[name] = read_block(schedule, training.get(name, {}), f"training.{name}")
+        blocks["training"] = read_block(TrainingConfig, training, "training")
+        return read_block(cls, {**values, **blocks}, "model")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the block with every default written out."""
         return asdict(self)
 
 
-def _read(kind: type[Block], values: Mapping[str, Any], where: str) -> Block:
+def read_block(kind: type[Block], values: Mapping[str, Any], where: str) -> Block:
+    """Return the dataclass ``kind`` of a config block.
+
+    Raises:
+        InputError: an unknown key (``where`` says in which block, and which key is nearest), or a bad value.
+    """
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:

@@ -5,28 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
-from lile.evaluation.ranks import fold_ranks
-from lile.evaluation.recalls import RECALLS, figures_of
-from lile.evaluation.relevance import DIRECTIONS
 from lile.evaluation.score import Scorer, compute_device, score_matrix
 from lile.files import digest_of, sha256_of, write_json
 from lile.lock import work_lock
-from lile.models.config import ModelConfig
 from lile.models.weights import load_weights, write_weights
-from lile.provenance import git_state, host, versions
 from lile.seeds import seed_for
 from lile.training.loop import Trainer
 from lile.training.pairs import Batch, batch_indices, batches, pair_set
 from lile.training.progress import Progress, State, write_history
 from lile.training.schedule import optimizer_of
+from lile.training.shared import ValidationPart, deterministic, fabric_precision, run_record
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +41,7 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
     Raises:
         InputError: inputs that do not fit, or another process at work on this fold.
     """
-    with work_lock(progress / "lock"), _deterministic():
+    with work_lock(progress / "lock"), deterministic():
         inputs = load_fold(config, files)
         digests = {str(path): sha256_of(path) for path in files.all()}
         store = Progress(progress / digest_of(list(digests.values())))
@@ -83,7 +77,7 @@ def _trainer(config: Mapping[str, Any], inputs: FoldInputs, progress: Progress) 
     from lightning.fabric import Fabric
 
     model, knobs = inputs.model, inputs.model.config
-    fabric = Fabric(accelerator="auto", devices=1, precision=_precision(knobs))
+    fabric = Fabric(accelerator="auto", devices=1, precision=fabric_precision(knobs.training.precision))
     optimizer = optimizer_of(model.parameters(), knobs.training)
     forward, optimizer = fabric.setup(model, optimizer)
     seed = _seed(config)
@@ -99,13 +93,6 @@ def _trainer(config: Mapping[str, Any], inputs: FoldInputs, progress: Progress) 
         seed=seed,
         label=f"{config['dataset']}/{config['model']} fold {config['fold']}",
     )
-
-
-def _precision(knobs: ModelConfig) -> Any:
-    wanted = knobs.training.precision
-    if wanted == "auto":
-        wanted = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32"
-    return {"32": "32-true", "bf16": "bf16-mixed"}[wanted]
 
 
 def _epoch_batches(
@@ -126,59 +113,22 @@ def _epoch_batches(
 
 def _validation(inputs: FoldInputs, fold: int, seed: int, device: torch.device) -> Callable[[], dict[str, float]]:
     """Return the function that scores the fold's validation images, own-caption protocol (never the test fold)."""
-    ids = images_with_role(inputs.folds, fold, "validation")
-    most = inputs.model.config.training.validation_images
-    if len(ids) > most:
-        draw = np.random.default_rng(seed_for(seed, "validation")).choice(len(ids), most, replace=False)
-        ids = [ids[i] for i in sorted(draw)]
-    group_of = dict(zip(inputs.images["image_id"], inputs.images["group"], strict=True))
-    groups = [group_of[image_id] for image_id in ids]
-    descriptions = inputs.descriptions_of(ids)
-    text_ids = descriptions["text_id"].unique().tolist()
+    settings = inputs.model.config.training
+    part = ValidationPart.of(inputs, fold, settings.validation_images, seed)
 
     def validate() -> dict[str, float]:
-        scores = score_matrix(Scorer([inputs], device), ids, text_ids, label="validation")
-        ranks = fold_ranks(scores, ids, text_ids, groups, descriptions, protocols=("own",))["own"]
-        figures = {way: figures_of(ranks[way]) for way in DIRECTIONS}
-        recalls = {f"{way}/{name}": figures[way][name] for way in DIRECTIONS for name in RECALLS}
-        return {**recalls, "Rsum": sum(recalls.values())}
+        scorer = Scorer([inputs], device)
+        return part.figures(score_matrix(scorer, part.image_ids, part.text_ids, label="validation"))
 
     return validate
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Make sums over the same rows come in the same order; on a GPU, where that is not always possible, warn."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def _record(
     config: Mapping[str, Any], digests: Mapping[str, str], inputs: FoldInputs, state: State, code: str
 ) -> dict[str, Any]:
     """Return the content of ``run.json``."""
-    machine = host()
-    return {
-        **{name: config[name] for name in ("dataset", "model", "fold", "seed")},
-        "preset": inputs.model.config.preset,
-        "config": inputs.model.config.to_dict(),
-        "config_digest": digest_of(dict(config)),
-        "code": code,
-        **git_state(Path(__file__).parent),
-        "versions": versions(),
-        "device": machine.get("device", "cpu"),
-        "host": machine,
-        "threads": torch.get_num_threads(),
-        "started_unix": state.started_unix,
-        "ended_unix": time.time(),
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
-        "parameters": sum(p.numel() for p in inputs.model.parameters() if p.requires_grad),
-        "encoders": inputs.encoders,
-        "inputs": dict(digests),
-        "interruptions": state.interruptions,
+    model = inputs.model
+    return run_record(config, model.config.to_dict(), inputs.encoders, digests, state, code) | {
+        "preset": model.config.preset,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }

@@ -1,0 +1,125 @@
+"""What every kind of training shares: its validation part, arithmetic that repeats itself, and its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lile.evaluation.grid import Scores
+from lile.evaluation.inputs import FoldInputs, images_with_role
+from lile.evaluation.ranks import fold_ranks
+from lile.evaluation.recalls import RECALLS, figures_of
+from lile.evaluation.relevance import DIRECTIONS
+from lile.files import digest_of
+from lile.models.training_config import Precision
+from lile.provenance import git_state, host, versions
+from lile.seeds import seed_for
+from lile.training.progress import State
+
+
+@dataclass(frozen=True)
+class ValidationPart:
+    """The images that choose a fold's epoch, never its test images, with all their descriptions."""
+
+    image_ids: list[str]
+    text_ids: list[str]
+    groups: list[str]
+    """Of each image."""
+    descriptions: pd.DataFrame
+
+    @classmethod
+    def of(cls, inputs: FoldInputs, fold: int, most: int, seed: int) -> Self:
+        """Return the fold's validation part, or a draw of ``most`` of its images.
+
+        Args:
+            inputs: the fold's tables.
+            fold: its number.
+            most: so many images at most.
+            seed: the fold's own.
+        """
+        ids = images_with_role(inputs.folds, fold, "validation")
+        if len(ids) > most:
+            draw = np.random.default_rng(seed_for(seed, "validation")).choice(len(ids), most, replace=False)
+            ids = [ids[i] for i in sorted(draw)]
+        group_of = dict(zip(inputs.images["image_id"], inputs.images["group"], strict=True))
+        descriptions = inputs.descriptions_of(ids)
+        text_ids = descriptions["text_id"].unique().tolist()
+        return cls(ids, text_ids, [group_of[image_id] for image_id in ids], descriptions)
+
+    def figures(self, scores: np.ndarray | Scores) -> dict[str, float]:
+        """Return the six recalls of the own-caption protocol under flat names, and ``Rsum``.
+
+        Args:
+            scores: of this part's images and texts.
+        """
+        ranks = fold_ranks(scores, self.image_ids, self.text_ids, self.groups, self.descriptions, protocols=("own",))[
+            "own"
+        ]
+        figures = {way: figures_of(ranks[way]) for way in DIRECTIONS}
+        recalls = {f"{way}/{name}": figures[way][name] for way in DIRECTIONS for name in RECALLS}
+        return {**recalls, "Rsum": sum(recalls.values())}
+
+
+def fabric_precision(wanted: Precision) -> Any:
+    """Return Lightning's name of a precision; ``auto`` is bfloat16 on a GPU that has it, else 32-bit."""
+    if wanted == "auto":
+        wanted = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32"
+    return {"32": "32-true", "bf16": "bf16-mixed"}[wanted]
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Make sums over the same rows come in the same order; on a GPU, where that is not always possible, warn."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def run_record(
+    config: Mapping[str, Any],
+    knobs: Mapping[str, Any],
+    encoders: Mapping[str, Mapping[str, Any]],
+    digests: Mapping[str, str],
+    state: State,
+    code: str,
+) -> dict[str, Any]:
+    """Return the content of ``run.json``, less ``preset`` and ``parameters``.
+
+    Args:
+        config: as the workflow passes it: ``dataset, model, fold, seed, ...``.
+        knobs: the model's block with every default.
+        encoders: what each encoder says of itself, ``image`` and ``text``.
+        digests: of the input files that all folds share.
+        state: at the end of training.
+        code: fingerprint.
+    """
+    machine = host()
+    return {
+        **{name: config[name] for name in ("dataset", "model", "fold", "seed")},
+        "config": dict(knobs),
+        "config_digest": digest_of(dict(config)),
+        "code": code,
+        **git_state(Path(__file__).parent),
+        "versions": versions(),
+        "device": machine.get("device", "cpu"),
+        "host": machine,
+        "threads": torch.get_num_threads(),
+        "started_unix": state.started_unix,
+        "ended_unix": time.time(),
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "encoders": encoders,
+        "inputs": dict(digests),
+        "interruptions": state.interruptions,
+    }
