@@ -39,6 +39,7 @@ def fold_config(root: Path, epochs: int = 3) -> dict:
         "training": {"batch_size": 8, "epochs": epochs, "learning_rate": 1e-2},
     }
     name = {"dataset": "tiny", "model": "lile", "fold": 0, "seed": 3}
+    name["evaluation"] = {"block_images": None, "trec_depth": 100}
     return {**name, "model_config": model, "members": [model], "encoders": encoder_blocks(root)}
 
 

@@ -67,6 +67,8 @@ CODE = {
     "src/lile/features/mobilenet.py": of(IMAGES),
     "src/lile/features/text_encoder.py": of(TEXTS),
     "src/lile/evaluation/ceiling.py": of(EVALUATE),
+    "src/lile/evaluation/precision.py": of(EVALUATE),
+    "src/lile/evaluation/trec.py": of(EVALUATE),
     "src/lile/matching/steps.py": of(TRAIN),
     "src/lile/matching/native.cpp": of(TRAIN),
     "src/lile/models/losses.py": of(TRAIN),
@@ -106,6 +108,8 @@ CONFIG = {
     "datasets.mine.folds.count": (3, of(FOLDS, "mine")),
     # Snakemake compares lists of inputs, and shares are inputs; docs/evaluation.md says how to keep what is there.
     "datasets.demo.evaluation.jobs": (2, of(["score_blocks", *EVALUATE], "demo")),
+    "datasets.demo.evaluation.block_images": (20, of(EVALUATE, "demo")),
+    "datasets.mine.evaluation.trec_depth": (None, of(EVALUATE, "mine")),
     "datasets.mine.evaluation.jobs": (1, of(EVALUATE, "mine") - {"score_blocks mine"}),
     "models.small.maps": (3, of(TRAIN, "mine")),
     "encoders.tiny_vit.trainable_blocks": (3, of(IMAGES, "demo", "mine")),

@@ -51,6 +51,7 @@ rule evaluate_fold:
     output:
         metrics="results/{dataset}/{model}/fold-{fold}/metrics.json",
         ranks="results/{dataset}/{model}/fold-{fold}/ranks.npz",
+        trec=directory("results/{dataset}/{model}/fold-{fold}/trec"),
     log:
         "results/logs/evaluate_fold/{dataset}.{model}.{fold}.log",
     benchmark:

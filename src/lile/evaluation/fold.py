@@ -1,4 +1,4 @@
-"""A trained fold on its own test images: ``metrics.json`` and ``ranks.npz``, or one share of the scores they need."""
+"""A trained fold on its own test images: figures and files of its scores, or one share of the scores they need."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from lile.evaluation.blocks import BlockStore
-from lile.evaluation.grid import Block, Grid, Scores
+from lile.evaluation.consecutive import check_block_images
+from lile.evaluation.grid import Block, Grid
 from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
-from lile.evaluation.metrics import fold_metrics, write_ranks
+from lile.evaluation.outputs import write_evaluation
 from lile.evaluation.score import Scorer, compute_device
 from lile.evaluation.stream import Source, score_blocks
-from lile.files import digest_of, sha256_of, write_json
+from lile.files import digest_of, sha256_of
 from lile.lock import work_lock
 from lile.models.weights import load_weights
 
@@ -28,16 +29,17 @@ def evaluate_fold(
     work: Path,
     shares: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Score the fold's test images with all their descriptions and write ``metrics.json`` and ``ranks.npz``.
+    """Score the fold's test images with all their descriptions; write ``metrics.json``, ``ranks.npz``, ``trec/``.
 
     A run that was killed goes on after its last finished block and ends with the same bytes.
 
     Args:
         config: ``dataset, model, fold, seed, members, encoders`` (see :func:`lile.evaluation.inputs.load_fold`);
-            ``members`` lists the model's own ``model_config``, or those of an ensemble's members.
+            ``members`` lists the model's own ``model_config``, or those of an ensemble's members; and ``evaluation``
+            (see :func:`lile.evaluation.outputs.write_evaluation`).
         files: the fold's inputs.
         weights: the fold's ``model.safetensors``, one for each of the members.
-        out: the folder of both outputs.
+        out: the folder of all outputs.
         work: folder of finished blocks, named after config and code by the caller; inside, a folder is named after
             the bytes of weights and inputs, so that no block of other scores is taken. Emptied at the end.
         shares: files written by :func:`score_share`. Blocks that are in none of them are computed here.
@@ -46,31 +48,15 @@ def evaluate_fold(
         The content of ``metrics.json`` (see :func:`lile.evaluation.metrics.fold_metrics`).
 
     Raises:
-        InputError: inputs that do not fit, a score that is not finite, or another process at work on this fold.
+        InputError: inputs that do not fit, a score that is not finite, too few images for a block (before anything is
+            scored), or another process at work on this fold.
     """
     with work_lock(work / "lock"):
         part = held_out(config, files, weights, work, shares)
+        check_block_images(config["evaluation"]["block_images"], len(part.image_ids))
         part.score()
-        metrics = write_evaluation(part, part.store, int(config["fold"]), out)
+        metrics = write_evaluation(part, part.store, config, out)
         part.store.remove()
-    return metrics
-
-
-def write_evaluation(part: HeldOut, scores: Scores, fold: int, out: Path) -> dict[str, Any]:
-    """Write ``metrics.json`` and ``ranks.npz`` of a fold's test scores; return the content of the first.
-
-    Args:
-        part: what was scored.
-        scores: of its images (rows) and texts (columns).
-        fold: stands in ``metrics.json``.
-        out: the folder.
-
-    Raises:
-        InputError: a score that is not finite.
-    """
-    metrics, ranks = fold_metrics(scores, part.image_ids, part.text_ids, part.images, part.descriptions, fold=fold)
-    write_ranks(out / "ranks.npz", ranks)
-    write_json(out / "metrics.json", metrics)
     return metrics
 
 
@@ -129,15 +115,20 @@ class HeldOut:
         score_blocks(scorer.scores, images, texts, self.store, blocks, label=self.label + which)
 
 
+def load_members(config: Mapping[str, Any], files: FoldFiles, weights: Sequence[Path]) -> list[FoldInputs]:
+    """Return a trained row, or an ensemble's, ready to score; arguments as :func:`evaluate_fold` gets them."""
+    members = [load_fold({**config, "model_config": one}, files) for one in config["members"]]
+    for inputs, path in zip(members, weights, strict=True):
+        load_weights(inputs.model, path)
+        inputs.model.to(compute_device()).eval()
+    return members
+
+
 def held_out(
     config: Mapping[str, Any], files: FoldFiles, weights: Sequence[Path], work: Path, shares: Sequence[Path] = ()
 ) -> HeldOut:
     """Return the fold's test part, its models loaded; arguments as :func:`evaluate_fold` gets them."""
-    device = compute_device()
-    members = [load_fold({**config, "model_config": one}, files) for one in config["members"]]
-    for inputs, path in zip(members, weights, strict=True):
-        load_weights(inputs.model, path)
-        inputs.model.to(device).eval()
+    members = load_members(config, files, weights)
     first = members[0]
     image_ids = images_with_role(first.folds, int(config["fold"]), "test")
     descriptions = first.descriptions_of(image_ids)

@@ -19,6 +19,7 @@ from lile.evaluation.blocks import BlockStore
 from lile.evaluation.fold import evaluate_fold, score_share
 from lile.evaluation.inputs import images_with_role, load_fold
 from lile.evaluation.metrics import fold_metrics
+from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 from lile.evaluation.score import Scorer, score_matrix
 from lile.lock import work_lock
 from lile.models.weights import load_weights, write_weights
@@ -49,7 +50,7 @@ def scored(monkeypatch):
 
 
 def outputs(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_figures_are_those_of_the_whole_matrix(case, tmp_path, scored):
@@ -84,6 +85,26 @@ def test_shares_give_the_same_bytes(case, tmp_path, scored, shares):
     evaluate_fold(*case, tmp_path / "gathered", tmp_path / "work", files)
     assert scored == [BLOCKS], "nothing is left to compute where they are gathered"
     assert outputs(tmp_path / "gathered") == outputs(tmp_path / "whole")
+
+
+def test_all_files_are_there_and_follow_the_config(case, tmp_path, scored):
+    config, *others = case
+    evaluate_fold(config, *others, tmp_path / "out", tmp_path / "work")
+    runs = {f"trec/{name}.{way}.{kind}.gz" for name in PROTOCOLS for way in DIRECTIONS for kind in ("run", "qrels")}
+    assert set(outputs(tmp_path / "out")) == {"metrics.json", "ranks.npz", *runs}
+    asked = {**config, "evaluation": {"block_images": 3, "trec_depth": 0}}
+    found = evaluate_fold(asked, *others, tmp_path / "out", tmp_path / "work")
+    assert set(outputs(tmp_path / "out")) == {"metrics.json", "ranks.npz"}
+    assert list(found["protocols"]) == ["own", "group", "own_blocks"]
+    assert found["blocks"] == {"images": 3, "count": 1, "left_out": 1}
+
+
+def test_too_few_images_for_a_block_are_refused_before_anything_is_scored(case, tmp_path, scored):
+    config, *others = case
+    asked = {**config, "evaluation": {"block_images": 5, "trec_depth": 0}}
+    with pytest.raises(InputError, match="only 4 test images"):
+        evaluate_fold(asked, *others, tmp_path / "out", tmp_path / "work")
+    assert scored == [0]
 
 
 def test_a_share_that_is_lost_is_computed_where_they_are_gathered(case, tmp_path, scored):
@@ -162,7 +183,7 @@ def test_a_real_sigkill_costs_one_block_and_changes_no_byte(case, tmp_path):
 def test_a_killed_evaluation_never_goes_on_with_blocks_of_other_inputs(case, tmp_path, monkeypatch, scored, what):
     config, files, weights = case
     with monkeypatch.context() as patch:
-        patch.setattr(fold_module, "fold_metrics", lambda *args, **kwargs: 1 / 0)
+        patch.setattr(fold_module, "write_evaluation", lambda *args, **kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             evaluate_fold(*case, tmp_path / "out", tmp_path / "work")
     if what == "weights":
@@ -182,7 +203,7 @@ def test_a_killed_evaluation_never_goes_on_with_blocks_of_other_inputs(case, tmp
 
 def test_the_same_inputs_go_on(case, tmp_path, monkeypatch, scored):
     with monkeypatch.context() as patch:
-        patch.setattr(fold_module, "fold_metrics", lambda *args, **kwargs: 1 / 0)
+        patch.setattr(fold_module, "write_evaluation", lambda *args, **kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             evaluate_fold(*case, tmp_path / "out", tmp_path / "work")
     assert scored == [BLOCKS]
