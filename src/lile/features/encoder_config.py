@@ -15,6 +15,8 @@ LIBRARIES = {"image": ("timm", *DUAL_LIBRARIES), "text": ("transformers", *DUAL_
 """By modality; the first is the default."""
 
 RANDOM = "random"
+IMAGE_SIZE_PX = 224
+"""Side of an image where the config says none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +32,7 @@ class EncoderConfig:
     convert_from: str | None = None
     """What the workflow makes the folder named by ``weights`` from; of no meaning to the encoder."""
     trainable_blocks: int = 2
-    image_size_px: int = 224
+    image_size_px: int = IMAGE_SIZE_PX
     max_tokens: int = 512
     batch_size: int = 32
 

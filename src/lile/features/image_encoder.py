@@ -1,6 +1,7 @@
 """Image encoders of timm, cut in two: a frozen stem whose tokens are stored, and the top that is trained.
 
 A ViT is cut between two blocks; a CNN's last feature map is read as a grid of tokens and nothing of it is trained.
+Dual encoders are another kind (:mod:`lile.features.dual_image`): one token per image, by their own picture pipeline.
 
 Shapes: B images, S pixels a side, R tokens (class token and patches, or grid cells), H width.
 """
@@ -8,7 +9,7 @@ Shapes: B images, S pixels a side, R tokens (class token and patches, or grid ce
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,19 @@ from lile.features.timm_model import build_timm
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+class Transform(Protocol):
+    """From a picture to an encoder's input, in two steps: one picture on the CPU, then a batch on any device."""
+
+    def resized(self, picture: Image.Image) -> np.ndarray:
+        """Return one picture as an array of a fixed shape."""
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Turn arrays of :meth:`resized`, ``[..., *shape]``, into float32 ``[..., 3, S, S]``."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a token store must know of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +56,10 @@ class PixelTransform:
             rgb = rgb.resize(square, Image.Resampling[self.interpolation.upper()])
         return np.array(rgb)
 
-    def normalised(self, pixels_BSSC: Tensor) -> Tensor:
+    def normalised(self, pixels: Tensor) -> Tensor:
         """Turn uint8 ``[..., S, S, 3]`` into float32 ``[..., 3, S, S]`` with the encoder's mean and deviation."""
-        mean, std = (torch.tensor(values, device=pixels_BSSC.device) for values in (self.mean, self.std))
-        return ((pixels_BSSC.float() / 255 - mean) / std).movedim(-1, -3).contiguous()
+        mean, std = (torch.tensor(values, device=pixels.device) for values in (self.mean, self.std))
+        return ((pixels.float() / 255 - mean) / std).movedim(-1, -3).contiguous()
 
     def facts(self) -> dict[str, Any]:
         """Return what a token store must know of the transform."""
@@ -72,7 +86,7 @@ class ImageEncoder:
     width: int
     stem: nn.Module
     top: nn.Module
-    transform: PixelTransform
+    transform: Transform
     facts: dict[str, Any] = field(repr=False)
 
     def pixels(self, picture: Image.Image) -> Tensor:
@@ -95,6 +109,10 @@ def load_image_encoder(cfg: dict[str, Any], seed: int) -> ImageEncoder:
         InputError: the block or the weights are wrong, or the model cannot be cut where asked.
     """
     config = EncoderConfig.from_dict(cfg, "image")
+    if config.is_dual:
+        from lile.features.dual_image import load_dual_image
+
+        return load_dual_image(config)
     model, origin = build_timm(config, seed)
     transform = _transform_of(model, config.image_size_px)
     probe = torch.linspace(-1, 1, 3 * config.image_size_px**2).reshape(1, 3, config.image_size_px, -1)

@@ -1,5 +1,6 @@
 """Text encoders of transformers, cut in two: a frozen stem whose tokens are stored, and the top that is trained.
 
+Dual encoders are another kind (:mod:`lile.features.dual_text`): one token per text, and nothing of them is trained.
 Both halves are the published model itself with part of its layers taken out, so masks and attention are its own.
 
 Shapes: B texts, L tokens of the longest, H width.
@@ -32,12 +33,14 @@ class TextEncoder:
         top: tokens ``[B, L, H]`` and keep ``[B, L]`` to tokens ``[B, L, H]``; trainable, with the model's own dropout.
             At positions not kept the output means nothing.
         max_tokens: longer texts are cut to this, markers included.
+        pad_to: every batch is padded to this; ``None``: to its longest text.
     """
 
     width: int
     stem: nn.Module
     top: nn.Module
     max_tokens: int
+    pad_to: int | None = None
     tokenizer: Any = field(repr=False)
     facts: dict[str, Any] = field(repr=False)
 
@@ -52,7 +55,7 @@ class TextEncoder:
 
     def pad(self, ids: Sequence[Sequence[int] | np.ndarray]) -> tuple[Tensor, Tensor]:
         """Put ragged token ids into int64 ``[B, L]`` with keep bool ``[B, L]``; padding comes last."""
-        longest = max((len(row) for row in ids), default=0)
+        longest = max((len(row) for row in ids), default=0) if self.pad_to is None else self.pad_to
         ids_BL = torch.full((len(ids), longest), self.tokenizer.pad_token_id)
         keep_BL = torch.zeros((len(ids), longest), dtype=torch.bool)
         for place, row in enumerate(ids):
@@ -81,6 +84,10 @@ def load_text_encoder(cfg: dict[str, Any], seed: int) -> TextEncoder:
         InputError: the block or the weights are wrong, or the model cannot be cut where asked.
     """
     config = EncoderConfig.from_dict(cfg, "text")
+    if config.is_dual:
+        from lile.features.dual_text import load_dual_text
+
+        return load_dual_text(config)
     model, tokenizer, origin = build_transformers(config, seed)
     _check(model, tokenizer, config)
     ids_BL, keep_BL = _probe(tokenizer, config.max_tokens)
@@ -168,9 +175,7 @@ def _check(model: Any, tokenizer: Any, config: EncoderConfig) -> None:
     layers = getattr(getattr(model, "encoder", None), "layer", None)
     if not (isinstance(layers, nn.ModuleList) and hasattr(model, "embeddings")):
         raise _not_cuttable(model, config)
-    # RoBERTa counts positions from behind the padding id: 514 positions are 512 tokens.
-    behind = getattr(getattr(model, "embeddings", None), "padding_idx", None)
-    most = model.config.max_position_embeddings - (0 if behind is None else behind + 1)
+    most = positions_of(model)
     if config.max_tokens > most:
         raise InputError(
             f"encoders: {config.weights}: max_tokens is {config.max_tokens}, the model has {most} positions"
@@ -180,6 +185,13 @@ def _check(model: Any, tokenizer: Any, config: EncoderConfig) -> None:
             f"encoders: {config.weights}: its tokenizer has {len(tokenizer)} tokens, but the model knows "
             f"{model.config.vocab_size}. Check that tokenizer files and config.json belong together"
         )
+
+
+def positions_of(model: Any) -> int:
+    """Return how many tokens a text model of transformers can take, markers included."""
+    # RoBERTa counts positions from behind the padding id: 514 positions are 512 tokens.
+    behind = getattr(getattr(model, "embeddings", None), "padding_idx", None)
+    return model.config.max_position_embeddings - (0 if behind is None else behind + 1)
 
 
 def _not_cuttable(model: Any, config: EncoderConfig) -> InputError:
