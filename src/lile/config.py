@@ -14,9 +14,11 @@ from typing import Any
 
 import yaml
 
+from lile.ablations import derive
 from lile.config_checks import check_references
 from lile.config_schema import complete
 from lile.errors import InputError
+from lile.overlay import overlaid
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: the project is used from there, with its Snakefile, config and schema."""
@@ -45,7 +47,7 @@ def load(paths: Sequence[Path], base: Path | None = BASE) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     files = [*([base] if base is not None else []), *paths]
     for path in files:
-        joined = _over(joined, _read(path))
+        joined = overlaid(joined, _read(path))
     try:
         return prepare(joined)
     except InputError as error:
@@ -54,7 +56,7 @@ def load(paths: Sequence[Path], base: Path | None = BASE) -> dict[str, Any]:
 
 
 def prepare(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checked copy of ``config`` with variables expanded and every default filled in.
+    """Return a checked copy of ``config`` with variables expanded, defaults filled in and ablations derived.
 
     ``${VAR}`` and ``${VAR:-default}`` in strings become the environment variable's value. Calling it on its own
     result changes nothing.
@@ -67,9 +69,13 @@ def prepare(config: Mapping[str, Any]) -> dict[str, Any]:
             not set. All that is wrong is listed, each with its dotted path.
     """
     expanded = {key: _expanded(value, str(key)) for key, value in deepcopy(dict(config)).items()}
-    complete(expanded, read_schema())
+    schema = read_schema()
+    complete(expanded, schema)
     _settle_paths(expanded)
     check_references(expanded)
+    models, tables = derive(expanded, schema)
+    expanded["models"] |= models
+    expanded["tables"] |= tables
     return expanded
 
 
@@ -93,14 +99,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds a {type(value).__name__}, not keys with values (key: value)")
     return value
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    joined = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(joined.get(key), Mapping)
-        joined[key] = _over(joined[key], value) if both else value
-    return joined
 
 
 def _expanded(value: Any, where: str) -> Any:
@@ -129,9 +127,20 @@ def _settle_paths(config: dict[str, Any]) -> None:
         if dataset["kind"] == "arch" and dataset["root"] is None:
             dataset["root"] = f"resources/{name}"
     shipped = [(encoder, "config") for encoder in config["encoders"].values()]
-    shipped += [(table, "published") for table in config["tables"].values()]
+    for block in config["tables"].values():
+        shipped += _published_in(block, "published")
+    for ablation in config["ablations"].values():
+        shipped += [
+            place for dataset in ablation["published"] for place in _published_in(ablation["published"], dataset)
+        ]
     for block, key in shipped:
         path = block[key]
         if path and not Path(path).exists() and (ROOT / path).exists():
             # Relative, so that two checkouts plan the same jobs: an absolute path would be another parameter.
             block[key] = os.path.relpath(ROOT / path)
+
+
+def _published_in(block: dict[str, Any], key: str) -> list[tuple[dict[str, Any], str]]:
+    """Return where the paths of published figures stand: one, or one for each protocol."""
+    value = block[key]
+    return [(value, protocol) for protocol in value] if isinstance(value, dict) else [(block, key)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
+from lile.models.config import ModelConfig
+from lile.reporting.published import paths_of, published_rows
 
-_REDUCE_OF = {"paper": "sum", "scaled": "mean"}
 _CONVERTED = re.compile(r"resources/encoders/[a-z][a-z0-9_]*")
 
 
@@ -22,7 +24,7 @@ def check_references(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: lists every disagreement, one line each, with dotted path and how to mend it.
     """
-    found = [*_datasets(config), *_encoders(config), *_models(config), *_tables(config)]
+    found = [*_datasets(config), *_encoders(config), *_models(config), *_tables(config), *_published(config)]
     if found:
         raise InputError("\n  ".join(["the config contradicts itself:", *found]))
 
@@ -42,7 +44,7 @@ def _datasets(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _encoder_of(config: Mapping[str, Any], where: str, encoder: str, modality: str) -> Iterator[str]:
     if encoder not in config["encoders"]:
-        yield _nowhere(where, encoder, "encoders", config["encoders"])
+        yield nowhere(where, encoder, "encoders", config["encoders"])
     elif config["encoders"][encoder]["modality"] != modality:
         fitting = [name for name, block in config["encoders"].items() if block["modality"] == modality]
         yield f"{where}: {encoder} does not read {modality}s; encoders that do: {', '.join(fitting) or 'none'}"
@@ -79,25 +81,93 @@ def _converted(where: str, encoder: Mapping[str, Any]) -> Iterator[str]:
 
 def _models(config: Mapping[str, Any]) -> Iterator[str]:
     for name, model in config["models"].items():
-        promised, found = _REDUCE_OF.get(model["preset"]), model["matching"]["reduce"]
-        if promised and found != promised:
-            yield (
-                f"models.{name}.matching.reduce: found {found}, but preset {model['preset']} means {promised}. "
-                f"Write matching: {{reduce: {promised}}}, or another preset"
+        where = f"models.{name}"
+        said = model_error(model)
+        if said:
+            yield f"{where}: {said}"
+        for modality, encoder in model.get("encoders", {}).items():
+            if encoder is not None:
+                yield from _encoder_of(config, f"{where}.encoders.{modality}", encoder, modality)
+        yield from _members(config, f"{where}.members", model.get("members", []))
+        if "shortlist" in model:
+            yield from _row_of_kind(
+                config, f"{where}.shortlist.model", model["shortlist"]["model"], ("trained", "ensemble")
             )
+
+
+def model_error(block: Mapping[str, Any]) -> str | None:
+    """Return which keys of a model clash and how to mend it; ``None`` where they agree."""
+    try:
+        row_config(block)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def row_config(block: Mapping[str, Any]) -> ModelConfig | None:
+    """Return a block of ``models`` as a trained row's config; ``None`` for another kind.
+
+    Raises:
+        InputError: an unknown key, a bad value, or keys that clash.
+    """
+    if block.get("kind", "trained") != "trained":
+        return None
+    return ModelConfig.from_dict({key: value for key, value in block.items() if key not in ("kind", "encoders")})
+
+
+def _members(config: Mapping[str, Any], where: str, members: Sequence[str]) -> Iterator[str]:
+    """Check that an ensemble's members are there, have scores of their own, and read the same tokens."""
+    encoders = [config["models"][name].get("encoders") for name in members if name in config["models"]]
+    if any(chosen != encoders[0] for chosen in encoders):
+        yield f"{where}: they have different encoders; give all the same, or leave models.<name>.encoders out"
+    for member in members:
+        yield from _row_of_kind(config, where, member, ("trained",))
+
+
+def _row_of_kind(config: Mapping[str, Any], where: str, name: str, kinds: Sequence[str]) -> Iterator[str]:
+    """Check that another row is there and of a kind that can be built upon."""
+    if name not in config["models"]:
+        yield nowhere(where, name, "models", config["models"])
+    elif config["models"][name]["kind"] not in kinds:
+        yield f"{where}: {name} is of kind {config['models'][name]['kind']}; needed is one of kind {' or '.join(kinds)}"
 
 
 def _tables(config: Mapping[str, Any]) -> Iterator[str]:
     for name, table in config["tables"].items():
         where = f"tables.{name}"
         if table["dataset"] not in config["datasets"]:
-            yield _nowhere(f"{where}.dataset", table["dataset"], "datasets", config["datasets"])
+            yield nowhere(f"{where}.dataset", table["dataset"], "datasets", config["datasets"])
         for model in table["models"]:
             if model not in config["models"]:
-                yield _nowhere(f"{where}.models", model, "models", config["models"])
+                yield nowhere(f"{where}.models", model, "models", config["models"])
+        labels = [table["labels"].get(model, model) for model in table["models"]]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        yield from (f"{where}.labels: two rows are called {label!r}; give each its own name" for label in twice)
+        for key in ("labels", "compare", "values"):
+            strange = [model for model in table[key] if model not in table["models"]]
+            yield from (nowhere(f"{where}.{key}", model, f"{where}.models", table["models"]) for model in strange)
 
 
-def _nowhere(where: str, name: str, section: str, known: Collection[str]) -> str:
+def _published(config: Mapping[str, Any]) -> Iterator[str]:
+    """Check the files of published figures, each once, and the methods that rows are compared with."""
+    places = [(f"tables.{name}", table["published"]) for name, table in config["tables"].items()]
+    for name, ablation in config["ablations"].items():
+        places += [(f"ablations.{name}", published) for published in ablation["published"].values()]
+    methods: dict[str, list[str]] = {}
+    for path, where in {path: where for where, published in reversed(places) for path in paths_of(published)}.items():
+        try:
+            methods[path] = [row["method"] for row in published_rows(Path(path))]
+        except InputError as error:
+            yield f"{where}.published: {error}"
+    for name, table in config["tables"].items():
+        known = dict.fromkeys(method for path in paths_of(table["published"]) for method in methods.get(path, []))
+        strange = [method for method in table["compare"].values() if method not in known]
+        where = f"tables.{name}"
+        yield from (nowhere(f"{where}.compare", method, f"{where}.published", known) for method in strange)
+
+
+def nowhere(where: str, name: str, section: str, known: Collection[str]) -> str:
+    """Return the line for a name that leads nowhere, with the nearest that does."""
     near = difflib.get_close_matches(name, known, n=1)
     mend = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known) or 'none'}"
     return f"{where}: {name} is not among {section}; {mend}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -18,7 +18,7 @@ _NUMBER_AS_TEXT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 _MOST_SHOWN = 12
 
 
-def complete(value: dict[str, Any], schema: dict[str, Any]) -> None:
+def complete(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
     """Fill the schema's defaults into ``value``, at every level, and check the result.
 
     Args:
@@ -28,8 +28,17 @@ def complete(value: dict[str, Any], schema: dict[str, Any]) -> None:
     Raises:
         InputError: lists what is wrong, one line each: dotted path, what was found, what would be right.
     """
+    refuse(problems(value, schema))
+
+
+def problems(value: dict[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Fill the schema's defaults into ``value`` and return what does not fit, a line each: dotted path and remedy."""
     errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: [str(part) for part in error.path])
-    lines = list(dict.fromkeys(line for error in errors for line in _lines(error, value, schema)))
+    return list(dict.fromkeys(line for error in errors for line in _lines(error, value, schema)))
+
+
+def refuse(lines: Sequence[str]) -> None:
+    """Raise :class:`InputError` with these lines, if there are any."""
     if not lines:
         return
     rest = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
@@ -51,7 +60,7 @@ def _properties(
 _Validator = extend(Draft202012Validator, {"properties": _properties})
 
 
-def _lines(error: ValidationError, value: Any, schema: dict[str, Any]) -> list[str]:
+def _lines(error: ValidationError, value: Any, schema: Mapping[str, Any]) -> list[str]:
     where = ".".join(str(part) for part in error.absolute_path)
     found = error.instance
     if error.validator == "additionalProperties":
@@ -67,7 +76,7 @@ def _lines(error: ValidationError, value: Any, schema: dict[str, Any]) -> list[s
     return [f"{place}: found {_shown(found)}, but {_wanted(error)}{_hint(error)}"]
 
 
-def _unknown(where: str, key: Any, known: dict[str, Any], value: Any, schema: dict[str, Any]) -> str:
+def _unknown(where: str, key: Any, known: dict[str, Any], value: Any, schema: Mapping[str, Any]) -> str:
     place = f"{where}.{key}" if where else str(key)
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
     if near:

@@ -16,7 +16,7 @@ from lile.config import BASE, ROOT, load, prepare, read_schema
 from lile.errors import InputError
 from lile.models.config import ModelConfig
 
-TRIALS = sorted((ROOT / "config" / "trial").glob("*.yaml"))
+TRIAL = ROOT / "config" / "trial"
 
 
 @pytest.fixture
@@ -45,11 +45,10 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 def test_shipped_configs_are_valid_alone_and_together():
-    assert len(TRIALS) == 3
-    assert set(load([])["tables"]) == {"demo", "arch"}
-    for path in TRIALS[:2]:
-        assert path.stem in load([path])["tables"]
-    joined = load(TRIALS)
+    assert {"demo", "arch"} <= set(load([])["tables"])
+    for name in ("medpix", "flickr8k"):
+        assert name in load([TRIAL / f"{name}.yaml"])["tables"]
+    joined = load([TRIAL / f"{name}.yaml" for name in ("flickr8k", "medpix", "short")])
     assert joined["datasets"]["flickr8k"]["limit"] == 150, "short.yaml lies over the trials"
     assert joined["models"]["lile_medpix_scaled"]["matching"]["reduce"] == "mean"
 
@@ -57,6 +56,7 @@ def test_shipped_configs_are_valid_alone_and_together():
 def test_defaults_are_filled_at_every_level_and_agree_with_the_model(small):
     config = prepare(small)
     model = config["models"]["first"]
+    assert (model.pop("kind"), model.pop("encoders")) == ("trained", {"image": None, "text": None})
     assert ModelConfig.from_dict(model) == ModelConfig()
     assert model == asdict(ModelConfig()), "the schema's defaults are the model's own"
     assert config["datasets"]["drawn"]["items"] == 800
@@ -107,7 +107,38 @@ def test_variables_are_expanded(monkeypatch, small):
         ("models.first.loss", None, ["models.first.loss: found nothing", "write {}"]),
         ("models.first.preset", "papr", ["models.first.preset", "Did you mean paper?"]),
         ("models.first.training.precision", 32, ['in quotes: "32"']),
-        ("models.first.preset", "scaled", ["matching.reduce: found sum", "preset scaled means mean"]),
+        ("models.first.preset", "scaled", ["models.first: preset 'scaled' means matching.reduce: mean, found 'sum'"]),
+        ("models.first.matchin", {}, ["models.first.matchin: unknown key; did you mean matching?"]),
+        ("models.first.matching.kind", "dott", ["models.first.matching.kind: found 'dott'", "Did you mean dot?"]),
+        (
+            "models.first.matching.kind",
+            "dot",
+            ["models.first: ", "image.pooling 'maps' leaves several", "max or iterative"],
+        ),
+        (
+            "models.first.image",
+            {"source": "words"},
+            ["models.first: image.source: found 'words'", "only texts have words"],
+        ),
+        (
+            "models.first.text",
+            {"pooling": "last"},
+            ["models.first: text: pooling: last", "set recurrent: forward or both"],
+        ),
+        ("models.first.loss.diversity", 0.1, ["models.first: loss.diversity: needs image.pooling: residual_maps"]),
+        ("models.first.loss.caption", 1.0, ["models.first: loss.caption: ", "needs text.source: words"]),
+        ("models.first.training", {"epochs": 0}, ["models.first: training.epochs: 0 leaves random weights"]),
+        ("models.first.encoders.image", "sea", ["models.first.encoders.image: sea", "did you mean see?"]),
+        ("models.first.encoders.text", "see", ["models.first.encoders.text: see does not read texts", "do: read"]),
+        ("models.first.kind", "ensembel", ["models.first.kind: found 'ensembel'", "Did you mean ensemble?"]),
+        ("models.both", {"kind": "ensemble"}, ["models.both: members is missing"]),
+        ("models.both", {"kind": "ensemble", "members": ["first"]}, ["models.both.members", "at least 2"]),
+        (
+            "models.both",
+            {"kind": "ensemble", "members": ["first", "firts"]},
+            ["models.both.members: firts", "mean first?"],
+        ),
+        ("models.both", {"kind": "ensemble", "maps": 2}, ["models.both.maps", "belongs to a model of kind trained"]),
         ("models.data", {}, ["the name 'data' is taken"]),
         ("datasets.tables", {"kind": "synthetic"}, ["the name 'tables' is taken"]),
         ("datasets.mlflow", {"kind": "synthetic"}, ["the name 'mlflow' is taken"]),
@@ -128,6 +159,16 @@ def test_variables_are_expanded(monkeypatch, small):
         ("tables.shown.dataset", "owns", ["owns is not among datasets", "did you mean own?"]),
         ("tables.shown.models", ["second"], ["second is not among models"]),
         ("tables.shown.models", [], ["at least 1 entry"]),
+        ("tables.shown.labels", {"firts": "LILE"}, ["tables.shown.labels: firts", "did you mean first?"]),
+        (
+            "tables.shown",
+            {"dataset": "own", "models": ["first", "b"], "labels": {"first": "b"}},
+            ["two rows are called 'b'"],
+        ),
+        ("tables.shown.compare", {"second": "LILE"}, ["tables.shown.compare: second is not among"]),
+        ("tables.shown.publishd", None, ["tables.shown.publishd: unknown key; did you mean published?"]),
+        ("tables.shown.published", "no.csv", ["tables.shown.published: no.csv: no such file"]),
+        ("tables.shown.published", {"owns": "x.csv"}, ["tables.shown.published.owns", "did you mean own?"]),
         (
             "datasets.a",
             {"kind": "arch", "root": "/x", "encoders": {"image": "see", "text": "read"}},
@@ -142,6 +183,61 @@ def test_mistakes_are_named_with_their_place_and_the_way_out(small, path, value,
         prepare(changed(small, path, value))
     for word in words:
         assert word in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        (["first", "both"], ["models.outer.members: both is of kind ensemble", "needed is one of kind trained"]),
+        (["first", "elsewhere"], ["models.outer.members: they have different encoders"]),
+    ],
+)
+def test_an_ensembles_members_have_scores_of_the_same_tokens(small, members, words):
+    small["encoders"]["look"] = {"modality": "image", "weights": "some/hub-id"}
+    small["models"] |= {
+        "second": {},
+        "elsewhere": {"encoders": {"image": "look"}},
+        "both": {"kind": "ensemble", "members": ["first", "second"]},
+    }
+    prepare(small)
+    small["models"]["outer"] = {"kind": "ensemble", "members": members}
+    with pytest.raises(InputError) as raised:
+        prepare(small)
+    for word in words:
+        assert word in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("arch,LILE,44.8,57.4,64.4,36.7,52.2,61.7,317.1,Table 2", "not 11 cells"),
+        ("arch,LILE,44.8,57.4,64.4,36.7,52.2,sixty,317.1,Table 2,", "line 3, t2i/R10: 'sixty' is not a number"),
+        ("arch,LILE,44.8,57.4,64.4,36.7,52.2,161.7,317.1,Table 2,", "161.7 is not from 0 to 100"),
+        ("arch,PVSE,44.8,57.4,64.4,36.7,52.2,61.7,317.1,Table 2,", "method 'PVSE' is there twice"),
+    ],
+)
+@pytest.mark.parametrize("by_protocol", [False, True])
+def test_a_malformed_row_of_published_figures_ends_before_any_job(small, tmp_path, row, words, by_protocol):
+    header, first, *_ = (ROOT / "config/published/arch.csv").read_text(encoding="utf-8").splitlines()
+    path = tmp_path / "mine.csv"
+    path.write_text(f"{header}\n{first}\n")
+    named = {"own_blocks": str(path)} if by_protocol else str(path)
+    assert prepare(changed(small, "tables.shown.published", named))
+    path.write_text(f"{header}\n{first}\n{row}\n")
+    with pytest.raises(InputError, match=r"tables\.shown\.published: .*mine\.csv") as raised:
+        prepare(small)
+    assert words in str(raised.value)
+
+
+def test_a_row_is_compared_with_a_method_that_was_published(small):
+    changed(small, "tables.shown.compare", {"first": "LILE"})
+    with pytest.raises(InputError, match=r"tables\.shown\.compare: LILE is not among tables\.shown\.published"):
+        prepare(small)
+    changed(small, "tables.shown.published", "config/published/arch.csv")
+    assert prepare(small)["tables"]["shown"]["compare"] == {"first": "LILE"}
+    changed(small, "tables.shown.compare", {"first": "CLIP zero shot"})
+    with pytest.raises(InputError, match=r"did you mean CLIP zero-shot\?"):
+        prepare(small)
 
 
 def test_all_mistakes_are_listed_at_once(small):
@@ -187,7 +283,8 @@ def blocks(node: Any, where: str = "") -> Any:
 def test_the_schema_is_closed_and_described_at_every_level():
     seen = 0
     for where, block in blocks(read_schema()):
-        shared = where.endswith(("_common", "/datasets/additionalProperties", "/encoders/additionalProperties"))
+        by_kind = tuple(f"/{section}/additionalProperties" for section in ("datasets", "encoders", "models"))
+        shared = where.endswith(("_common", *by_kind))
         assert shared or block.get("additionalProperties") is False, where
         for name, entry in block["properties"].items():
             assert entry.get("description"), f"{where}/{name}"

@@ -8,7 +8,6 @@ from typing import Any
 from lile.checks.findings import Check, failed, passed, warned
 from lile.config_checks import row_config
 from lile.errors import InputError
-from lile.models.config import ModelConfig
 
 
 def check_models(config: Mapping[str, Any], dataset: str) -> Iterator[Check]:
@@ -43,9 +42,7 @@ def _described(block: Mapping[str, Any]) -> str:
     """Return a row in a few words. Raises :class:`InputError` where its keys clash."""
     model = row_config(block)
     if model is None:
-        return f"mean of the scores of {', '.join(block['members'])}"
-    if not isinstance(model, ModelConfig):
-        return f"scores again the {model.shortlist.top} best of {model.shortlist.model}"
+        return f"{block['kind']} of {', '.join(block['members'])}"
     if model.preset in ("paper", "scaled"):
         return f"preset {model.preset}, {model.maps} maps of {model.width}, {model.steps} steps"
     sides = f"image {model.image.pooling}, text {model.text.pooling} from {model.text.source}"
