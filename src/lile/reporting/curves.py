@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
-from lile.reporting.style import looks, new_figure, save_png
+from lile.reporting.spec import TableSpec
+from lile.reporting.style import looks, new_figure, save_png, title_of
 
 HEIGHT_IN, WIDTH_IN = 2.4, 12.0  # height of each model's row
-NOTE_IN = 0.4  # height of the line about models that are not drawn
+NOTE_IN = 0.4  # height of a line of words
 PANELS = {"loss": "training loss", "Rsum": "validation R@sum (0 to 600)", "alpha": "alpha"}
 
 Epochs = Sequence[Mapping[str, Any]]
@@ -32,7 +33,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path}: not JSON lines ({error}); train this fold again") from None
 
 
-def plot_curves(histories: Mapping[str, Sequence[Epochs]], path: Path, unit: str = "fold") -> None:
+def plot_curves(spec: TableSpec, histories: Mapping[str, Sequence[Epochs]], path: Path) -> None:
     """Draw a row per trained model with its loss, validation R@sum and alpha over epochs into a PNG, atomically.
 
     The axes of R@sum and of alpha are the same in all rows. Losses are not comparable between models (a margin on a sum
@@ -40,27 +41,27 @@ def plot_curves(histories: Mapping[str, Sequence[Epochs]], path: Path, unit: str
     ensemble: none) are named in a line below.
 
     Args:
+        spec: the table.
         histories: model -> its folds in order -> their epochs, each with ``epoch``, ``loss``, ``alpha`` (null where the
             model has none), ``validation`` (``{"Rsum": ..}``) and optionally ``best``. A ring marks the epoch whose
             weights were kept: the last one called best.
         path: the PNG.
-        unit: what one of a model's trainings is called.
 
     Raises:
         InputError: an epoch lacks a figure.
         OSError: the file cannot be written.
     """
     drawn = {
-        model: [_curves(epochs, f"{path}: {model}, {unit} {number}") for number, epochs in enumerate(folds)]
+        model: [_curves(epochs, f"{path}: {model}, {spec.unit} {number}") for number, epochs in enumerate(folds)]
         for model, folds in histories.items()
         if any(epoch.get("epoch") != 0 for epochs in folds for epoch in epochs)
     }
-    still = [model for model in histories if model not in drawn]
+    still = [spec.label(model) for model in histories if model not in drawn]
     note = f"Not trained here, so without curves: {', '.join(still)}" if still else ""
-    height_in = HEIGHT_IN * len(drawn) + (NOTE_IN if note else 0.0)
-    drawing = new_figure(WIDTH_IN, max(height_in, 2 * NOTE_IN))
+    drawing = new_figure(WIDTH_IN, HEIGHT_IN * len(drawn) + NOTE_IN * (1 + bool(note)))
+    drawing.suptitle(title_of(spec, "training"), fontsize="large")
     if drawn:
-        _draw_all(drawing.subplots(len(drawn), len(PANELS), squeeze=False), drawn, unit)
+        _draw_all(drawing.subplots(len(drawn), len(PANELS), squeeze=False), spec, drawn)
     if note:
         drawing.supxlabel(note, fontsize="medium", wrap=True)
     save_png(drawing, path)
@@ -87,15 +88,15 @@ def _number(epoch: Mapping[str, Any], key: str, absent: bool) -> float:
     return math.nan if absent else float(epoch[key])
 
 
-def _draw_all(grid: Any, drawn: Mapping[str, Sequence[dict[str, list[float]]]], unit: str) -> None:
+def _draw_all(grid: Any, spec: TableSpec, drawn: Mapping[str, Sequence[dict[str, list[float]]]]) -> None:
     """Draw every model into its row of axes."""
     for column in (1, 2):
         for axes in grid[1:, column]:
             axes.sharey(grid[0, column])
     for row, (model, folds) in zip(grid, drawn.items(), strict=True):
         for number, (curves, look) in enumerate(zip(folds, looks(len(folds)), strict=True)):
-            _draw(row, curves, look, f"{unit} {number}")
-        _explain(row, model)
+            _draw(row, curves, look, f"{spec.unit} {number}")
+        _explain(row, spec.label(model))
         for axes, name in zip(row, PANELS, strict=True):
             if all(math.isnan(value) for curves in folds for value in curves[name]):
                 axes.set_xticks([])
@@ -115,9 +116,9 @@ def _draw(row: Any, curves: dict[str, list[float]], look: Mapping[str, Any], lab
             axes.plot([curves["epoch"][place]], [curves[name][place]], **ring)
 
 
-def _explain(row: Any, model: str) -> None:
+def _explain(row: Any, label: str) -> None:
     """Title one model's axes."""
     for axes, title in zip(row, PANELS.values(), strict=True):
-        axes.set_title(f"{model}: {title}", fontsize="medium")
+        axes.set_title(f"{label}: {title}", fontsize="medium")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=True, alpha=0.3)

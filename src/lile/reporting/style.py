@@ -14,6 +14,8 @@ from lile.files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lile.reporting.spec import TableSpec
+
 DPI = 150
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
@@ -22,6 +24,8 @@ BOUND_LINE = {"color": "0.45", "linestyle": (0, (1, 2)), "linewidth": 1.5}
 """Of a level that no model drew: chance."""
 ORDERED = "cividis"
 """The colour map of a size: its lightness grows all the way, also for the colour-blind."""
+
+SYNTHETIC = " (SYNTHETIC DATA: no result on real images)"
 
 
 def looks(number: int) -> Iterator[dict[str, Any]]:
@@ -32,6 +36,11 @@ def looks(number: int) -> Iterator[dict[str, Any]]:
             "linestyle": LINES[place % len(LINES)],
             "marker": MARKERS[place % len(MARKERS)],
         }
+
+
+def title_of(spec: TableSpec, what: str) -> str:
+    """Return what stands above a picture: the dataset and, loudly, that drawn data show nothing."""
+    return f"{spec.dataset}: {what}{SYNTHETIC if spec.kind == 'synthetic' else ''}"
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:

@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import math
+import shutil
 import statistics
 import subprocess
 import sys
@@ -66,9 +67,7 @@ def made_up_metrics(fold: int, quality: float, seed: int) -> tuple[dict, dict]:
     scores = np.random.default_rng([seed, fold]).random((number, len(text_ids)))
     for owner, text in zip(owners, texts, strict=True):
         scores[owner, text_ids.index(text)] += quality
-    content, arrays = fold_metrics(scores, images["image_id"].tolist(), text_ids, images, descriptions, fold=fold)
-    groups = {"image_groups": images["group"].to_numpy(dtype=np.str_), "description_image": np.asarray(owners)}
-    return content, {**groups, **arrays}
+    return fold_metrics(scores, images["image_id"].tolist(), text_ids, images, descriptions, fold=fold)
 
 
 def made_up_run(model: str, fold: int, preset: str) -> dict:
@@ -90,6 +89,13 @@ def made_up_history(fold: int) -> list[dict]:
         {"epoch": n, "loss": 1 / n, "alpha": 0.5, "validation": {"Rsum": 50.0 * n + fold}, "best": True}
         for n in (1, 2, 3)
     ]
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures out where they are not asked for: they have tests of their own, and take their time."""
+    if "drawn" not in request.node.name:
+        monkeypatch.setattr("lile.reporting.table._draw", lambda *_: None)
 
 
 @pytest.fixture
@@ -343,11 +349,34 @@ def test_missing_folds_are_all_named(results):
         make(results)
 
 
-def test_the_curves_are_drawn(results):
+def test_every_file_of_a_table_is_written_and_its_pictures_drawn(results):
     make(results)
-    with Image.open(results / "tables" / "demo.curves.png") as picture:
-        assert picture.size == (1800, 720)
     assert {path.name for path in (results / "tables").iterdir()} == {f"demo.{suffix}" for suffix in SUFFIXES}
+    with Image.open(results / "tables" / "demo.curves.png") as picture:
+        assert picture.size == (1800, 780)
+    for name in ("recall", "similarity"):
+        with Image.open(results / "tables" / f"demo.{name}.png") as picture:
+            assert picture.width > 800
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
+
+
+def test_ours_are_compared_with_what_they_reproduce(results, project_root):
+    published = str(project_root / "config" / "published" / "arch.csv")
+    make(results, kind="arch", published=published, compare={"lile_paper": "LILE"})
+    with (results / "tables" / "demo.vs_paper.csv").open(encoding="utf-8", newline="") as handle:
+        compared = list(csv.DictReader(handle))
+    with (results / "tables" / "demo.wide.csv").open(encoding="utf-8", newline="") as handle:
+        wide = {(row["row"], row["protocol"]): row for row in csv.DictReader(handle)}
+    assert [row["ours"] for row in compared] == [
+        wide["lile_paper", "own"][f"{name}_mean"]
+        for name in ("i2t_R1", "i2t_R5", "i2t_R10", "t2i_R1", "t2i_R5", "t2i_R10", "Rsum")
+    ]
+    assert compared[6]["paper"] == "317.1"
+    assert "LILE$^{\\dagger}$" in (results / "tables" / "demo.tex").read_text(encoding="utf-8")
+    shutil.rmtree(results / "tables")
+    with pytest.raises(InputError, match=r"compare.lile_papr: not a row of this table; did you mean lile_paper\?"):
+        make(results, kind="arch", published=published, compare={"lile_papr": "LILE"})
+    assert not (results / "tables").exists()
 
 
 def test_a_damaged_file_is_named(results):
