@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lile.features.layouts import DUAL_LAYOUTS
 from lile.reporting.published import paths_of
 
 Config = Mapping[str, Any]
@@ -127,7 +129,9 @@ def encoder_files(config: Config, name: str) -> list[str]:
     folder = Path(encoder["config"] if encoder["weights"] == "random" else encoder["weights"])
     if encoder["convert_from"] is not None:
         return [str(folder / "config.json"), str(folder / "model.safetensors")]
-    names = ("config.json", "tokenizer.json", "model.safetensors")
+    names = ["config.json", "tokenizer.json", "model.safetensors"]
+    if encoder["library"] in DUAL_LAYOUTS:
+        names = DUAL_LAYOUTS[encoder["library"]].wanted_among(os.listdir(folder) if folder.is_dir() else [])
     return [str(folder / name) for name in names if (folder / name).is_file()]
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lile.errors import InputError
+from lile.features.layouts import DUAL_LAYOUTS
 
-DUAL_LIBRARIES = ("dual_encoder", "open_clip")
+DUAL_LIBRARIES = tuple(DUAL_LAYOUTS)
 """Of models that read images and texts into one space: each item becomes one vector, and nothing of them is trained."""
 
 LIBRARIES = {"image": ("timm", *DUAL_LIBRARIES), "text": ("transformers", *DUAL_LIBRARIES)}

@@ -110,6 +110,9 @@ OPEN_CLIP = Layout(
 )
 """The same, of open_clip."""
 
+DUAL_LAYOUTS = {"dual_encoder": DUAL_ENCODER, "open_clip": OPEN_CLIP}
+"""By the word that the config has for the library."""
+
 TEXT_CONFIG = Layout(config="config.json", weights=(), described="config.json", also=())
 """The architecture of a text encoder of transformers, whose weights come from elsewhere."""
 
