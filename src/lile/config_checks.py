@@ -144,8 +144,9 @@ def _tables(config: Mapping[str, Any]) -> Iterator[str]:
         twice = sorted({label for label in labels if labels.count(label) > 1})
         yield from (f"{where}.labels: two rows are called {label!r}; give each its own name" for label in twice)
         for key in ("labels", "compare", "values"):
-            strange = [model for model in table[key] if model not in table["models"]]
-            yield from (nowhere(f"{where}.{key}", model, f"{where}.models", table["models"]) for model in strange)
+            # Of a model that this table does not show is fine: an overlay may shorten the list of models alone.
+            strange = [model for model in table[key] if model not in config["models"]]
+            yield from (nowhere(f"{where}.{key}", model, "models", config["models"]) for model in strange)
 
 
 def _published(config: Mapping[str, Any]) -> Iterator[str]:
@@ -161,7 +162,7 @@ def _published(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}.published: {error}"
     for name, table in config["tables"].items():
         known = dict.fromkeys(method for path in paths_of(table["published"]) for method in methods.get(path, []))
-        strange = [method for method in table["compare"].values() if method not in known]
+        strange = [method for method in table["compare"].values() if known and method not in known]
         where = f"tables.{name}"
         yield from (nowhere(f"{where}.compare", method, f"{where}.published", known) for method in strange)
 

@@ -293,7 +293,12 @@ def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["table"]
     dataset = config["datasets"][config["tables"][name]["dataset"]]
     shown = {"kind": dataset["kind"], "folds": dataset["folds"]["count"]} | _keys(dataset["folds"], "by", "group_by")
-    return {"table": name} | config["tables"][name] | shown
+    table = config["tables"][name]
+    of_rows = {
+        key: {model: said for model, said in table[key].items() if model in table["models"]}
+        for key in ("labels", "compare", "values")
+    }
+    return {"table": name} | table | of_rows | shown
 
 
 STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {

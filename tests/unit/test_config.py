@@ -165,7 +165,7 @@ def test_variables_are_expanded(monkeypatch, small):
             {"dataset": "own", "models": ["first", "b"], "labels": {"first": "b"}},
             ["two rows are called 'b'"],
         ),
-        ("tables.shown.compare", {"second": "LILE"}, ["tables.shown.compare: second is not among"]),
+        ("tables.shown.compare", {"second": "LILE"}, ["tables.shown.compare: second is not among models"]),
         ("tables.shown.publishd", None, ["tables.shown.publishd: unknown key; did you mean published?"]),
         ("tables.shown.published", "no.csv", ["tables.shown.published: no.csv: no such file"]),
         ("tables.shown.published", {"owns": "x.csv"}, ["tables.shown.published.owns", "did you mean own?"]),
@@ -231,8 +231,7 @@ def test_a_malformed_row_of_published_figures_ends_before_any_job(small, tmp_pat
 
 def test_a_row_is_compared_with_a_method_that_was_published(small):
     changed(small, "tables.shown.compare", {"first": "LILE"})
-    with pytest.raises(InputError, match=r"tables\.shown\.compare: LILE is not among tables\.shown\.published"):
-        prepare(small)
+    assert prepare(small), "nothing is shown to compare with"
     changed(small, "tables.shown.published", "config/published/arch.csv")
     assert prepare(small)["tables"]["shown"]["compare"] == {"first": "LILE"}
     changed(small, "tables.shown.compare", {"first": "CLIP zero shot"})
