@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lile.evaluation.relevance import DIRECTIONS
-from lile.reporting.queries import Key, RunQueries, check_same_queries
+from lile.reporting.queries import KEYS, Key, RunQueries, check_same_queries
 from lile.reporting.runs import ModelRuns
 from lile.reporting.spec import TableSpec
 
@@ -25,7 +25,7 @@ class GroupSums:
 
     names_G: np.ndarray
     """The groups, sorted."""
-    keys: tuple[Key, ...]
+    keys: tuple[Key, ...] = KEYS
     """The figures, [C]."""
     sums_GC: np.ndarray
     """What the group's queries got together, float64."""
@@ -52,12 +52,11 @@ def parts_of(spec: TableSpec, one: ModelRuns) -> list[GroupSums]:
     runs_of: dict[int, list[int]] = {}
     for run in range(len(one.queries)):
         runs_of.setdefault(spec.part_of(run), []).append(run)
-    keys = [key for key in one.queries[0].keys if all(key in queries.keys for queries in one.queries)]
     for first, *others in runs_of.values():
         for other in others:
             what = f"table {spec.name}: runs {first} and {other} of {one.model}"
             check_same_queries(one.queries[first], one.queries[other], what)
-    return [_part([one.queries[run] for run in runs], keys) for _, runs in sorted(runs_of.items())]
+    return [_part([one.queries[run] for run in runs]) for _, runs in sorted(runs_of.items())]
 
 
 def check_same_parts(spec: TableSpec, models: Sequence[ModelRuns]) -> None:
@@ -71,14 +70,14 @@ def check_same_parts(spec: TableSpec, models: Sequence[ModelRuns]) -> None:
             check_same_queries(mine, theirs, f"table {spec.name}: runs {run} of {models[0].model} and {other.model}")
 
 
-def _part(runs: Sequence[RunQueries], keys: Sequence[Key]) -> GroupSums:
+def _part(runs: Sequence[RunQueries]) -> GroupSums:
     """Return the mean of several runs on the same queries."""
     names_G = np.unique(runs[0].groups["i2t"])  # a description's group is its image's, so none is missing
-    sums_GC = np.zeros((len(names_G), len(keys)))
+    sums_GC = np.zeros((len(names_G), len(KEYS)))
     for queries in runs:
         codes = {way: np.searchsorted(names_G, groups_Q) for way, groups_Q in queries.groups.items()}
-        for column, key in enumerate(keys):
+        for column, key in enumerate(KEYS):
             sums_GC[:, column] += np.bincount(codes[key[1]], queries.outcomes(key), minlength=len(names_G))
     counts = [np.bincount(codes[way], minlength=len(names_G)) for way in DIRECTIONS]
     counts_GW = np.stack(counts, axis=1).astype(np.float64)
-    return GroupSums(names_G=names_G, keys=tuple(keys), sums_GC=sums_GC / len(runs), counts_GW=counts_GW)
+    return GroupSums(names_G=names_G, sums_GC=sums_GC / len(runs), counts_GW=counts_GW)

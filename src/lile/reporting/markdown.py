@@ -9,11 +9,15 @@ import pandas as pd
 
 from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
+from lile.reporting.intervals import DRAWS as BOOTSTRAP_DRAWS
+from lile.reporting.paired import DRAWS as TEST_DRAWS
+from lile.reporting.paired import LEVEL
 from lile.reporting.rows import encoder_name, random_sides
 from lile.reporting.runs import ModelRuns, protocols_of
 from lile.reporting.spec import TableSpec
 
 SIX = tuple((way, name) for way in DIRECTIONS for name in RECALLS)
+OTHERS = {"MedR": "median rank", "MeanR": "mean rank", "mAP": "mAP", "Rprec": "R-prec."}
 SIDE = {"i2t": "text", "t2i": "image"}  # what is retrieved
 PRESETS = {
     "paper": "margin on the summed score, as printed",
@@ -55,7 +59,7 @@ def render_markdown(
         _spread_line(spec),
         _reading_line(),
     ]
-    facts.append(_ceiling_line(rows))
+    facts += [_ceiling_line(rows), *_trust_lines(spec, rows)]
     parts.append("\n".join(f"- {fact}" for fact in facts))
     if published:
         printed = pd.concat(published.values(), ignore_index=True).drop_duplicates(["method", "source", "note"])
@@ -86,31 +90,44 @@ def figure(mean: float, std: float | None, digits: int = 1) -> str:
 
 
 def _recall_table(block: pd.DataFrame, published: pd.DataFrame | None) -> str:
-    """Return the six recalls and R@sum of every row of one protocol."""
-    header = ["", *(f"{SIDE[way]} R@{name[1:]}" for way, name in SIX), "R@sum"]
+    """Return the six recalls and R@sum of every row of one protocol, with the interval and letters of R@sum if any."""
+    totals = block[block["metric"] == "Rsum"]
+    more = {"95 % interval": totals["low"].notna().any(), "letters": (totals["letters"] != "").any()}
+    shown = [name for name, has in more.items() if has]
+    header = ["", *(f"{SIDE[way]} R@{name[1:]}" for way, name in SIX), "R@sum", *shown]
     lines = []
     for (source, row), cells in block.groupby(["source", "row"], sort=False):
-        spread = source == "ours"
-        values = {
-            (cell.direction, cell.metric): figure(cell.mean, cell.std if spread else None) for cell in _rows(cells)
-        }
-        total = values["both", "Rsum"] + _beside(str(row), published if source == "published" else None)
-        lines.append([_label(str(source), str(row), cells), *(values[key] for key in SIX), total])
+        values = _figures(cells)
+        values["both", "Rsum"] += _beside(str(row), published if source == "published" else None)
+        (total,) = _rows(cells[cells["metric"] == "Rsum"])
+        said = {"95 % interval": _interval(total.low, total.high), "letters": total.letters or "-"}
+        figures = [values[key] for key in (*SIX, ("both", "Rsum"))]
+        lines.append([_label(str(source), str(row), cells), *figures, *(said[name] for name in shown)])
     return pipe_table(header, lines)
 
 
 def _rank_table(block: pd.DataFrame) -> str:
-    """Return median and mean rank of the rows that have them: papers print none."""
-    keys = [(way, name) for way in DIRECTIONS for name in ("MedR", "MeanR")]
-    header = ["", *(f"{SIDE[way]} {'median' if name == 'MedR' else 'mean'} rank" for way, name in keys)]
+    """Return ranks and precisions of the rows that have them: papers print none, and precisions have no ceiling."""
+    keys = [(way, name) for way in DIRECTIONS for name in OTHERS]
+    header = ["", *(f"{SIDE[way]} {OTHERS[name]}" for way, name in keys)]
     lines = []
     for (source, row), cells in block[block["source"] != "published"].groupby(["source", "row"], sort=False):
-        spread = source == "ours"
-        values = {
-            (cell.direction, cell.metric): figure(cell.mean, cell.std if spread else None) for cell in _rows(cells)
-        }
+        values = _figures(cells)
         lines.append([_label(str(source), str(row), cells), *(values.get(key, "-") for key in keys)])
     return pipe_table(header, lines)
+
+
+def _figures(cells: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return a row's figures as they are shown, by direction and metric; bounds have no spread worth showing."""
+    return {
+        (cell.direction, cell.metric): figure(cell.mean, cell.std if cell.source == "ours" else None)
+        for cell in _rows(cells)
+    }
+
+
+def _interval(low: float, high: float) -> str:
+    """Return both ends of an interval, or a dash where there is none."""
+    return "-" if pd.isna(low) else f"{low:.1f} to {high:.1f}"
 
 
 def _rows(cells: pd.DataFrame) -> list[Any]:
@@ -135,7 +152,8 @@ def _beside(row: str, published: pd.DataFrame | None) -> str:
 
 def _data_line(spec: TableSpec, one: ModelRuns) -> str:
     """Return the dataset, its kind and how much was tested."""
-    images, texts = ([content[key] for content in one.metrics] for key in ("images", "texts"))
+    parts = one.metrics[: spec.folds]  # further runs are other seeds on the same folds
+    images, texts = ([content[key] for content in parts] for key in ("images", "texts"))
     kind = "SYNTHETIC" if spec.kind == "synthetic" else spec.kind
     head = f"Dataset: **{spec.dataset}**, kind {kind}. "
     if spec.by == "split":
@@ -167,9 +185,35 @@ def _model_line(spec: TableSpec, one: ModelRuns) -> str:
 
 def _spread_line(spec: TableSpec) -> str:
     """Return what stands behind the ± sign."""
+    seeds = f", each {spec.unit} the mean of {spec.seeds} seeds (their spread: `std_seeds` in the CSV)"
+    more = seeds if spec.seeds > 1 else ""
     if spec.folds == 1:
-        return f"One {spec.unit}: no spread can be given."
-    return f"± is the sample standard deviation over the {spec.folds} {spec.unit}s (divisor n - 1)."
+        return f"One {spec.unit}: no spread can be given{more}."
+    return f"± is the sample standard deviation over the {spec.folds} {spec.unit}s (divisor n - 1){more}."
+
+
+def _trust_lines(spec: TableSpec, rows: pd.DataFrame) -> list[str]:
+    """Return how intervals and letters were made, of those that the table has."""
+    lines = []
+    if rows["low"].notna().any():
+        each = "" if spec.by == "split" or spec.folds == 1 else " within each fold"
+        lines.append(
+            f"95 % interval: percentile bootstrap, {BOOTSTRAP_DRAWS:,} draws of whole groups{each}, both directions' "
+            "queries with them. Gallery and trained models stay as they are: it says what other queries would give "
+            "against this gallery, not what another gallery or training would. Those of single figures are in the CSV."
+        )
+    if (rows["letters"] != "").any():
+        runs = (
+            " after averaging the runs on the same queries"
+            if spec.seeds > 1 or (spec.by == "split" and spec.folds > 1)
+            else ""
+        )
+        lines.append(
+            f"Letters: rows that share one do not differ in R@sum at {LEVEL:g}. Paired randomisation test, the answers "
+            f"to whole groups exchanged {TEST_DRAWS:,} times{runs}; Holm's correction for all pairs. P values, also "
+            f"for R@1: `{spec.name}.tests.csv`."
+        )
+    return lines
 
 
 def _reading_line() -> str:
@@ -177,6 +221,7 @@ def _reading_line() -> str:
     return (
         "Text R@K: an image asks; the share (%) of queries with a right text among the first K. "
         "Image R@K: a text asks. R@sum: the sum of the six. Ranks count from 1; ties count against the query. "
+        "mAP, R-prec.: mean average precision, and precision among as many as are right (%). "
         "Chance is the exact level of a list in random order."
     )
 

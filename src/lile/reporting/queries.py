@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 
 from lile.errors import InputError
+from lile.evaluation.precision import PRECISIONS
 from lile.evaluation.recalls import DEPTHS, RECALLS, figures_of
 from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 
 Key = tuple[str, str, str]
 """Protocol, direction and metric, as in ``metrics.json``."""
 
-PRECISIONS = {"mAP": "ap", "Rprec": "rprec"}
-"""Metrics whose value for each query is stored, with the ending of their arrays' names."""
+ENDINGS = {"mAP": "_ap", "Rprec": "_rprec"}
+"""How the arrays of the precisions end."""
+KEYS: tuple[Key, ...] = tuple(
+    (name, way, metric) for name in PROTOCOLS for way in DIRECTIONS for metric in (*RECALLS, *PRECISIONS)
+)
+"""Every figure that is a mean over queries. (Those of ``own_blocks`` are means over blocks.)"""
 TOLERANCE = 1e-6
 """In percent: what the order of a sum may change, and less than any single query does."""
 
@@ -37,13 +42,7 @@ class RunQueries:
     ranks: Mapping[tuple[str, str], np.ndarray]
     """Per protocol and direction: 0-based rank of the first right item, int64 [Q]."""
     precisions: Mapping[Key, np.ndarray]
-    """Average precision (``mAP``) and R-precision (``Rprec``), 0 to 1, float64 [Q]; empty where not stored."""
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """Every figure that is a mean over queries: the recalls, then what precisions there are."""
-        recalls = [(name, way, recall) for name in PROTOCOLS for way in DIRECTIONS for recall in RECALLS]
-        return (*recalls, *self.precisions)
+    """Average precision (``mAP``) and R-precision (``Rprec``), 0 to 1, float64 [Q]."""
 
     def outcomes(self, key: Key) -> np.ndarray:
         """Return what each query adds to a figure, 0 to 1, float64 [Q]: 100 times the mean is the table's figure."""
@@ -72,11 +71,9 @@ def read_queries(path: Path, metrics: Mapping[str, Any]) -> RunQueries:
         groups={"i2t": groups_N, "t2i": groups_N[image_D]},
         ranks={(name, way): arrays[f"{name}_{way}"] for name in PROTOCOLS for way in DIRECTIONS},
         precisions={
-            (name, way, metric): arrays[f"{name}_{way}_{ending}"].astype(np.float64)
-            for name in PROTOCOLS
-            for way in DIRECTIONS
-            for metric, ending in PRECISIONS.items()
-            if f"{name}_{way}_{ending}" in arrays
+            (name, way, metric): arrays[f"{name}_{way}{ENDINGS[metric]}"].astype(np.float64)
+            for name, way, metric in KEYS
+            if metric in PRECISIONS
         },
     )
     _check_shapes(queries, path)
@@ -111,13 +108,13 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no such file; evaluate this fold again") from None
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable .npz ({error}); evaluate this fold again") from None
-    wanted = [f"{name}_{way}" for name in PROTOCOLS for way in DIRECTIONS]
-    wanted += ["image_ids", "description_ids", "image_groups", "description_image"]
+    wanted = ["image_ids", "description_ids", "image_groups", "description_image"]
+    wanted += [f"{name}_{way}{kind}" for name in PROTOCOLS for way in DIRECTIONS for kind in ("", *ENDINGS.values())]
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise InputError(
-            f"{path}: lacks {', '.join(missing)}: written by an older version, which kept no groups, and intervals and "
-            "tests resample groups. Evaluate this fold again: delete the file and make the table"
+            f"{path}: lacks {', '.join(missing)}: written by an older version; intervals and tests need each query's "
+            "group and precisions. Evaluate this fold again: delete the file, then make the table"
         )
     return arrays
 
@@ -150,17 +147,12 @@ def _check_shapes(queries: RunQueries, path: Path) -> None:
 
 def _check_figures(queries: RunQueries, metrics: Mapping[str, Any], path: Path) -> None:
     """Check that the queries give the very figures that the table prints."""
-    for (name, way), ranks_Q in queries.ranks.items():
-        printed = metrics["protocols"][name][way]
-        found = figures_of(ranks_Q)
-        found |= {
-            metric: 100.0 * float(values_Q.mean())
-            for (protocol, direction, metric), values_Q in queries.precisions.items()
-            if (protocol, direction) == (name, way)
-        }
-        for metric in (*RECALLS, "MeanR", *(metric for metric in PRECISIONS if metric in printed)):
-            if metric not in found or not abs(found[metric] - printed[metric]) <= TOLERANCE:
-                raise InputError(
-                    f"{path}: {name} {way} {metric} is {found.get(metric, 'not there')}, but metrics.json beside it "
-                    f"says {printed[metric]}: they are of different evaluations. Evaluate this fold again"
-                )
+    found = {key: 100.0 * float(queries.outcomes(key).mean()) for key in KEYS}
+    found |= {(*key, "MeanR"): figures_of(ranks_Q)["MeanR"] for key, ranks_Q in queries.ranks.items()}
+    for (name, way, metric), value in found.items():
+        printed = metrics["protocols"][name][way][metric]
+        if not abs(value - printed) <= TOLERANCE:
+            raise InputError(
+                f"{path}: {name} {way} {metric} is {value}, but metrics.json beside it says {printed}: they are of "
+                "different evaluations. Evaluate this fold again"
+            )

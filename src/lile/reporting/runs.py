@@ -11,6 +11,7 @@ from typing import Any
 
 from lile.errors import InputError
 from lile.evaluation.metrics import BOUNDS
+from lile.evaluation.precision import PRECISIONS
 from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.evaluation.relevance import PROTOCOLS as ALWAYS
@@ -18,7 +19,7 @@ from lile.reporting.curves import read_history
 from lile.reporting.queries import RunQueries, read_queries
 from lile.reporting.spec import PROTOCOLS, TableSpec
 
-FIGURES = (*RECALLS, "MedR", "MeanR")
+FIGURES = (*RECALLS, "MedR", "MeanR", *PRECISIONS)
 FOLD_FILES = ("metrics.json", "run.json", "history.jsonl", "ranks.npz")
 
 

@@ -33,7 +33,9 @@ class Fold:
             ids={"i2t": self.arrays["image_ids"], "t2i": self.arrays["description_ids"]},
             groups={"i2t": groups_N, "t2i": groups_N[image_D]},
             ranks={(name, way): self.arrays[f"{name}_{way}"] for name, way in keys},
-            precisions={(name, way, "mAP"): self.arrays[f"{name}_{way}_ap"] for name, way in keys},
+            precisions={
+                (*key, metric): self.arrays["_".join((*key, end))] for key in keys for metric, end in ENDINGS.items()
+            },
         )
 
 
@@ -89,7 +91,7 @@ def tidy() -> Callable[..., pd.DataFrame]:
                     lines.append(
                         {"table": "demo", "dataset": "arch", "row": row, "source": source, "preset": "paper",
                          "encoders": "vit + bert", "protocol": protocol, "direction": way, "metric": name,
-                         "mean": mean, "std": spread, "folds": 3, "note": ""}
+                         "mean": mean, "std": spread, "letters": "", "folds": 3, "note": ""}
                     )  # fmt: skip
         frame = pd.DataFrame(lines, columns=list(TABLE_COLUMNS))
         return frame.astype({"folds": "Int64", "std": float, "mean": float})

@@ -11,6 +11,7 @@ from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 from lile.reporting import intervals
 from lile.reporting.group_sums import GroupSums, parts_of
 from lile.reporting.intervals import bootstrap, drawn_weights, interval_rows, percentile_interval, with_sums
+from lile.reporting.queries import KEYS
 from lile.reporting.runs import ModelRuns
 from lile.reporting.spec import TableSpec
 
@@ -90,12 +91,12 @@ def test_rows_hold_every_figure_and_the_interval_holds_the_mean(fold_of):
     models = {"better": 8.0, "worse": 20.0}
     runs = [runs_of(*(fold_of(40, rank, seed=number) for number in range(2)), model=m) for m, rank in models.items()]
     rows = interval_rows(spec_of(2), runs, draws=300)
-    assert len(rows) == 2 * len(PROTOCOLS) * (2 * 4 + 1)
+    assert len(rows) == 2 * len(PROTOCOLS) * (2 * 5 + 1)
     assert tuple(rows.columns) == intervals.INTERVAL_COLUMNS
     places = rows.set_index(["row", "protocol", "direction", "metric"]).sort_index()
     for one in runs:
         means = np.mean([part.shares_GC.sum(axis=0) for part in parts_of(spec_of(2), one)], axis=0)
-        for key, mean in zip(one.queries[0].keys, means, strict=True):
+        for key, mean in zip(KEYS, means, strict=True):
             low, high = places.loc[(one.model, *key)]
             assert low < mean < high
     assert rows.equals(interval_rows(spec_of(2), runs, draws=300))

@@ -17,7 +17,7 @@ def test_every_figure_of_the_tidy_table_stands_once(tidy):
         [row, protocol] for protocol in ("own", "group") for row in ("chance", "ceiling", "a", "b")
     ]
     names = [f"{way}_R{depth}" for way in ("i2t", "t2i") for depth in (1, 5, 10)]
-    statistics = [f"{name}_{statistic}" for name in [*names, "Rsum"] for statistic in ("mean", "std")]
+    statistics = [f"{name}_{statistic}" for name in [*names, "Rsum"] for statistic in ("mean", "std", "low", "high")]
     assert list(wide.columns) == [*HEAD, *statistics, "folds", "note"]
     assert wide.loc[3, [f"{name}_mean" for name in [*names, "Rsum"]]].tolist() == [2, 3, 4, 5, 6, 7, 27]
     read = pd.read_csv(io.StringIO(wide.to_csv(index=False)))
