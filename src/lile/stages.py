@@ -289,6 +289,15 @@ def _track(config: Config, wildcards: Mapping[str, str]) -> Slice:
     return {"dataset": name, "model": wildcards["model"], "folds": folds} | _keys(config, "tracking")
 
 
+def _caption_lengths(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """What decides how texts are counted: of the text encoder, its tokenizer and where it cuts."""
+    name = wildcards["dataset"]
+    encoder = config["encoders"][config["datasets"][name]["encoders"]["text"]]
+    read = ("modality", "library", "weights", "config", "max_tokens")
+    counted = {key: encoder[key] for key in read if key in encoder}
+    return {"dataset": name, "kind": config["datasets"][name]["kind"], "encoder": counted}
+
+
 def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["table"]
     dataset = config["datasets"][config["tables"][name]["dataset"]]
@@ -316,6 +325,7 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "evaluate": _evaluate,
     "combine": _combine,
     "track": _track,
+    "caption_lengths": _caption_lengths,
     "table": _table,
 }
 """What each stage reads, by the name of the stage."""

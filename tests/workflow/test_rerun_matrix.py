@@ -32,7 +32,8 @@ FOLDS = ["make_folds", *TRAIN]
 IMAGES = ["image_tokens", *TRAIN]
 TEXTS = ["text_tokens", *TRAIN]
 TOKENS = [*IMAGES, *TEXTS]
-DESCRIBE = ["describe", *TEXTS]
+LENGTHS = ["caption_lengths", *TABLE]
+DESCRIBE = ["describe", *LENGTHS, *TEXTS]
 READ = [*FOLDS, *IMAGES, *DESCRIBE]
 
 
@@ -80,6 +81,7 @@ CODE = {
     "src/lile/evaluation/ranks.py": of(TRAIN),
     "src/lile/evaluation/relevance.py": of(TRAIN),
     "src/lile/reporting/markdown.py": of(TABLE),
+    "src/lile/reporting/caption_lengths.py": of(LENGTHS),
     "src/lile/tracking/replay.py": of(TRACK),
     "src/lile/checks/run.py": NOTHING,
     "src/lile/cli.py": NOTHING,
@@ -87,6 +89,7 @@ CODE = {
     "src/lile/fingerprint.py": NOTHING,
     "src/lile/files.py": DEMO | DOWNLOAD | PAIRS,
     "workflow/scripts/table.py": of(TABLE),
+    "workflow/scripts/caption_lengths.py": of(LENGTHS),
     "workflow/scripts/evaluate_fold.py": of(EVALUATE),
     "workflow/scripts/score_blocks.py": of(EVALUATE, "mine"),
     "workflow/scripts/describe.py": of(DESCRIBE),
@@ -114,7 +117,7 @@ CONFIG = {
     "models.small.maps": (3, of(TRAIN, "mine")),
     "encoders.tiny_vit.trainable_blocks": (3, of(IMAGES, "demo", "mine")),
     "encoders.tiny_vit.batch_size": (7, NOTHING),
-    "encoders.biomed_roberta.max_tokens": (64, of(TEXTS, "arch")),
+    "encoders.biomed_roberta.max_tokens": (64, of([*LENGTHS, *TEXTS], "arch")),
     "models.lile_demo.loss.margin": (0.3, of(TRAIN, "demo")),
     "models.lile_demo.matching.inverse_temperature": (4.0, of(TRAIN, "demo")),
     "models.lile_paper.training.epochs": (3, of(TRAIN, "arch")),

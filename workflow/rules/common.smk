@@ -145,6 +145,18 @@ def receipts(wildcards):
     ]
 
 
+def text_encoder_files(wildcards):
+    """An input function: the local files of a dataset's own text encoder."""
+    return stages.encoder_files(
+        config, config["datasets"][wildcards.dataset]["encoders"]["text"]
+    )
+
+
+def caption_lengths(wildcards):
+    """An input function: the picture of the captions of a table's dataset."""
+    return f"results/{config['tables'][wildcards.table]['dataset']}/data/caption_lengths.png"
+
+
 def published(wildcards):
     """An input function: the published figures of a table, if it has any."""
     return stages.published_files(config, wildcards.table)
