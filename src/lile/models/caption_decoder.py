@@ -1,7 +1,7 @@
 """VSRN's second task: say the caption, word by word, from what the image's tokens became.
 
 Shapes: B pairs, L image tokens, E their width, W words of the longest caption with its markers, V words of the
-vocabulary, e width of a word's vector, h hidden width, T words predicted in the batch.
+vocabulary, e width of a word's vector, h hidden width, n captions that go on, T words predicted in the batch.
 
 Source: Li et al. 2019 and their code, which takes a video captioner's attention decoder: the loss is the sum over a
 caption's words of their negative log-likelihood, the mean over captions. Deviations: image tokens are read as they are,
@@ -53,21 +53,40 @@ class CaptionDecoder(nn.Module):
             words_BW: int64 word ids of their captions, from ``<start>`` to ``<end>``, padded at the end.
             words_keep_BW: True at words to be predicted; those left out are read all the same.
         """
-        words_BW, words_keep_BW = words_BW[:, : self.longest + 1], words_keep_BW[:, : self.longest + 1]
-        states_BWh = self.states(context_BLE, keep_BL, words_BW[:, :-1])
-        asked_BW = words_keep_BW[:, 1:]  # state w has read words 0 .. w and predicts word w + 1
-        logits_TV = self.predict(states_BWh[asked_BW])
-        return cross_entropy(logits_TV, words_BW[:, 1:][asked_BW], reduction="sum") / len(words_BW)
+        words_BW, asked_BW = words_BW[:, : self.longest + 1], words_keep_BW[:, 1 : self.longest + 1]
+        if not bool(asked_BW.any()):
+            return context_BLE.new_zeros(())
+        steps_B = (asked_BW * torch.arange(1, asked_BW.shape[1] + 1, device=asked_BW.device)).amax(dim=1)
+        # The longest caption first: the others leave from the end.
+        steps_B, order_B = steps_B.sort(descending=True, stable=True)
+        words_BW, asked_BW = words_BW[order_B], asked_BW[order_B]
+        states = self.states(context_BLE[order_B], keep_BL[order_B], words_BW, steps_B)
+        # The state after word w predicts word w + 1.
+        targets_T = torch.cat([words_BW[: len(state), place + 1] for place, state in enumerate(states)])
+        asked_T = torch.cat([asked_BW[: len(state), place] for place, state in enumerate(states)])
+        logits_TV = self.predict(torch.cat(states)[asked_T])
+        return cross_entropy(logits_TV, targets_T[asked_T], reduction="sum") / len(words_BW)
 
-    def states(self, context_BLE: Tensor, keep_BL: Tensor, words_BW: Tensor) -> Tensor:
-        """Return the decoder's state [B, W, h] after each word that it is given (teacher forcing)."""
+    def states(self, context_BLE: Tensor, keep_BL: Tensor, words_BW: Tensor, steps_B: Tensor) -> list[Tensor]:
+        """Return the decoder's states [n, h] after each word that it is given (teacher forcing).
+
+        Args:
+            context_BLE: the images' tokens.
+            keep_BL: True at real tokens.
+            words_BW: the words to read.
+            steps_B: how many of them are read of each caption, falling; step w has the n captions with more than w.
+        """
         context_BLE = context_BLE.masked_fill(~keep_BL[..., None], 0.0)
-        state_Bh = self.start(mean_of(context_BLE, keep_BL)).tanh()
-        keys_BLh, states = self.keys(context_BLE), []
-        for word_Be in self.words(words_BW).unbind(dim=1):
-            logits_BL = self.attend((keys_BLh + self.query(state_Bh)[:, None]).tanh())[..., 0]
-            attention_BL = logits_BL.masked_fill(~keep_BL, -torch.inf).softmax(dim=1)
-            attended_BE = (attention_BL[:, None] @ context_BLE)[:, 0]
-            state_Bh = self.step(torch.cat([word_Be, attended_BE], dim=-1), state_Bh)
-            states.append(state_Bh)
-        return torch.stack(states, dim=1)
+        state_nh = self.start(mean_of(context_BLE, keep_BL)).tanh()
+        keys_BLh, vectors_BWe, states = self.keys(context_BLE), self.words(words_BW), []
+        places = torch.arange(words_BW.shape[1], device=steps_B.device)
+        for place, count in enumerate((steps_B > places[:, None]).sum(dim=1).tolist()):
+            if count == 0:
+                break
+            state_nh = state_nh[:count]
+            logits_nL = self.attend((keys_BLh[:count] + self.query(state_nh)[:, None]).tanh())[..., 0]
+            attention_nL = logits_nL.masked_fill(~keep_BL[:count], -torch.inf).softmax(dim=1)
+            attended_nE = (attention_nL[:, None] @ context_BLE[:count])[:, 0]
+            state_nh = self.step(torch.cat([vectors_BWe[:count, place], attended_nE], dim=-1), state_nh)
+            states.append(state_nh)
+        return states

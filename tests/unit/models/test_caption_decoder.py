@@ -85,9 +85,24 @@ def test_the_words_of_a_caption_are_seen_only_after_they_are_predicted():
     words, _ = words_of([[START, 4, 5, END]])
     changed = words.clone()
     changed[0, 2] = 6
-    before, after = decoder.states(tokens, keep, words), decoder.states(tokens, keep, changed)
-    torch.testing.assert_close(after[:, :2], before[:, :2], rtol=0, atol=0)
-    assert (after[:, 2:] != before[:, 2:]).all()
+    before, after = (decoder.states(tokens, keep, given, torch.tensor([4])) for given in (words, changed))
+    for place in range(4):
+        assert torch.equal(after[place], before[place]) == (place < 2)
+
+
+def test_a_word_that_is_left_out_is_read_but_not_predicted():
+    """As a word's dropout leaves it: the loss is that of the words that stay, each after all words before it."""
+    decoder = decoder_of()
+    tokens, keep = ragged([3], 4)
+    words, words_keep = words_of([[START, 4, 5, 6, END]])
+    whole, parts = decoder(tokens, keep, words, words_keep), []
+    for place in range(1, 5):
+        only = words_keep & (torch.arange(5) == place)
+        parts.append(decoder(tokens, keep, words, only))
+    torch.testing.assert_close(sum(parts), whole)
+    words_keep[0, [2, 4]] = False
+    torch.testing.assert_close(decoder(tokens, keep, words, words_keep), parts[0] + parts[2])
+    assert float(decoder(tokens, keep, words, words_keep & (torch.arange(5) == 0))) == 0
 
 
 def test_a_long_caption_is_cut():
