@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lile import stages
-from lile.config import prepare
+from lile.config import load, prepare
 from lile.errors import InputError
 
 
@@ -184,3 +184,13 @@ def test_two_ablations_of_one_table_name_are_a_clash(small):
 def test_all_mistakes_are_listed_at_once(small):
     with pytest.raises(InputError, match="in 3 places"):
         prepare(with_ablation(small, rows={"a": {"step": 1}, "b": {"map": 1}, "c": {"widht": 1}}))
+
+
+def test_the_shipped_ablations_are_those_of_the_issue():
+    config = load([])
+    rows = {name: len(config["tables"][f"arch_{name}"]["models"]) for name in config["ablations"]}
+    assert rows == {"steps": 4, "pooling": 3, "direct": 3, "gate": 3, "alpha": 2, "maps": 4, "width": 3}
+    distinct = {model for name in rows for model in config["tables"][f"arch_{name}"]["models"]}
+    assert len(distinct) == 1 + 3 + 2 + 2 + 1 + 1 + 3 + 2, "lile_scaled and what differs; K = 1 is shared"
+    assert config["tables"]["coco_steps"]["published"].endswith("config/published/steps.csv")
+    assert config["tables"]["arch_steps"]["published"] is None
