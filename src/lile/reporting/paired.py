@@ -31,6 +31,7 @@ LEVEL = 0.05
 """Below this corrected p two rows are said to differ."""
 ROOT_SEED = 0
 """Not the config's: it would make a p value depend on more than the results it is of."""
+DECIMALS = 6
 PIECE = 1 << 22
 """Exchanges held at once: 32 MiB."""
 PROTOCOL = "own"
@@ -84,7 +85,8 @@ def paired_rows(spec: TableSpec, models: Sequence[ModelRuns], draws: int = DRAWS
             (spec.name, PROTOCOL, way, metric, models[a].model, models[b].model, *figures, len(differences_GSP), draws)
             for (a, b), *figures in found
         ]
-    return pd.DataFrame(rows, columns=list(TEST_COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(TEST_COLUMNS))
+    return frame.round({"difference": DECIMALS, "p": DECIMALS, "p_holm": DECIMALS})
 
 
 def group_shares(parts: Sequence[GroupSums]) -> np.ndarray:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_table import write_run
 
 from lile.evaluation.recalls import figures_of
 from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
@@ -108,3 +110,13 @@ def spec() -> Callable[..., TableSpec]:
         return TableSpec(**{**about, "by": "cross_validation", **changed})
 
     return build
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Return the results of two models on three folds."""
+    root = tmp_path / "results"
+    for model, preset, quality in (("lile", "scaled", 0.8), ("lile_paper", "paper", 0.3)):
+        for fold in range(3):
+            write_run(root / "demo" / model / f"fold-{fold}", model, fold, preset, quality)
+    return root
