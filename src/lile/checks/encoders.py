@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lile.checks.findings import Check, failed, passed, warned
 from lile.errors import InputError
+
+if TYPE_CHECKING:
+    from lile.features.encoder_config import EncoderConfig
 
 CONVERT_RULE = "convert_weights"
 
@@ -47,7 +50,7 @@ def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, roo
         return _random(title, root / str(encoder.config), modality)
     if encoder.convert_from is not None:
         return _converted(title, root / encoder.weights, root / encoder.convert_from)
-    return _pretrained(title, encoder.weights, modality)
+    return _dual(title, encoder) if encoder.is_dual else _pretrained(title, encoder.weights, modality)
 
 
 def _random(title: str, folder: Path, modality: str) -> Check:
@@ -64,6 +67,27 @@ def _converted(title: str, folder: Path, source: Path) -> Check:
     if source.is_file():
         return passed(title, f"weights will be made by {CONVERT_RULE} from {source}")
     return failed(title, f"convert_from names {source}, which is not there", "put the file there, or name weights")
+
+
+def _dual(title: str, encoder: EncoderConfig) -> Check:
+    from lile.features.layouts import DUAL_LAYOUTS, TEXT_CONFIG
+    from lile.features.open_clip_folder import text_encoder_name
+    from lile.features.weights import local_weights, weights_available
+
+    layout = DUAL_LAYOUTS[encoder.library]
+    available, message = weights_available(encoder.weights, layout)
+    if not available:
+        return failed(title, message, "")
+    folder = local_weights(encoder.weights, layout)
+    if encoder.library == "open_clip" and folder is not None:
+        try:
+            name = text_encoder_name(folder)
+        except InputError as error:
+            return failed(title, str(error), "")
+        there, found = weights_available(name, TEXT_CONFIG) if name else (True, "")
+        if not there:
+            return failed(title, f"the text encoder of {folder} needs the config.json of {name}: {found}", "")
+    return passed(title, f"{message}, one vector per item")
 
 
 def _pretrained(title: str, weights: str, modality: str) -> Check:

@@ -5,7 +5,6 @@ Shapes: B items, S pixels a side, L token ids, E width of the joint space.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from torch import Tensor, nn
 from lile.errors import InputError
 from lile.features.dual_encoder import facts_of
 from lile.features.encoder_config import EncoderConfig
-from lile.features.layouts import OPEN_CLIP, TEXT_CONFIG, VOCABULARIES, has_tokenizer
+from lile.features.layouts import OPEN_CLIP, TEXT_CONFIG
+from lile.features.open_clip_folder import model_config, text_encoder_name
 from lile.features.pretrained import one_line, quiet
 from lile.features.weights import resolve_weights
-
-CONFIG = OPEN_CLIP.config
 
 
 class OpenClipImages(nn.Module):
@@ -57,9 +55,9 @@ class OpenClipTokenizer:
     def __init__(self, folder: Path) -> None:
         import open_clip
 
-        text = _model_config(folder)["text_cfg"]
+        text = model_config(folder)["text_cfg"]
         if text.get("tokenizer_mode") or text.get("tokenizer_kwargs", {}).get("reduction_mask"):
-            raise InputError(f"{folder / CONFIG}: tokenizer_mode and reduction_mask are not supported")
+            raise InputError(f"{folder / OPEN_CLIP.config}: tokenizer_mode and reduction_mask are not supported")
         try:
             self._tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
         except Exception as error:  # open_clip passes on what transformers and tokenizers raise
@@ -86,12 +84,7 @@ def load_open_clip(config: EncoderConfig) -> tuple[Any, Path, dict[str, Any]]:
     import open_clip
 
     folder = resolve_weights(config.weights, OPEN_CLIP)
-    text_config = text_config_of(folder)
-    configs, own = [], {}
-    if text_config is not None:
-        configs = [text_config / TEXT_CONFIG.config]
-        text = _model_config(folder)["text_cfg"]
-        own = {"text_cfg": {**text, "hf_model_name": str(text_config), "hf_model_pretrained": False}}
+    configs, own = _text_config(folder)
     try:
         with quiet():
             model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, **own)
@@ -103,32 +96,14 @@ def load_open_clip(config: EncoderConfig) -> tuple[Any, Path, dict[str, Any]]:
     return model.float().eval(), folder, facts_of(config, folder, OPEN_CLIP, *configs)
 
 
-def text_config_of(folder: Path) -> Path | None:
-    """Return the folder whose config.json is the architecture of a text encoder of transformers; None for others.
-
-    open_clip's layout holds such an encoder's weights and tokenizer, but names its architecture by a hub id.
-
-    Raises:
-        InputError: the tokenizer or the architecture's config.json is missing; says where it belongs.
-    """
-    text = _model_config(folder)["text_cfg"]
-    name = text.get("hf_model_name")
-    if text.get("hf_tokenizer_name") and not has_tokenizer(folder):
-        kinds = " or ".join(" and ".join(names) for names in VOCABULARIES)
-        raise InputError(f"{folder}: tokenizer missing ({kinds}); copy it from the model's hub repository")
+def _text_config(folder: Path) -> tuple[list[Path], dict[str, Any]]:
+    """The config.json of a text encoder of transformers, and open_clip's arguments to read it from there."""
+    name = text_encoder_name(folder)
+    if name is None:
+        return [], {}
     try:
-        return resolve_weights(name, TEXT_CONFIG) if name else None
+        local = resolve_weights(name, TEXT_CONFIG)
     except InputError as error:
-        raise InputError(
-            f"{folder / CONFIG}: its text encoder is {name}, whose config.json is needed: {error}"
-        ) from None
-
-
-def _model_config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
-        if isinstance(found["text_cfg"], dict) and isinstance(found["vision_cfg"], dict):
-            return found
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / CONFIG}: no config of an open_clip model ({error!r})") from error
-    raise InputError(f"{folder / CONFIG}: model_cfg.text_cfg and model_cfg.vision_cfg must be objects")
+        raise InputError(f"{folder}: its text encoder is {name}, whose config.json is needed: {error}") from error
+    text = {**model_config(folder)["text_cfg"], "hf_model_name": str(local), "hf_model_pretrained": False}
+    return [local / TEXT_CONFIG.config], {"text_cfg": text}
