@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lile.cross.config import CrossConfig
 from lile.errors import InputError
 from lile.models.config import ModelConfig
 from lile.reporting.published import paths_of, published_rows
@@ -99,6 +100,8 @@ def model_error(block: Mapping[str, Any]) -> str | None:
     """Return which keys of a model clash and how to mend it; ``None`` where they agree."""
     try:
         row_config(block)
+        if block.get("kind") == "cross_encoder":
+            CrossConfig.from_dict(block)
     except InputError as error:
         return str(error)
     return None

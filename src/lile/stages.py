@@ -109,8 +109,15 @@ def encoder_of(config: Config, dataset: str, model: str, modality: str) -> str |
 def stores_of(config: Config, dataset: str, model: str, modality: str) -> list[str]:
     """Return the token stores that a row reads of a modality, in order of shards; none where it reads words."""
     encoder = encoder_of(config, dataset, model, modality)
-    if encoder is None:
-        return []
+    return [] if encoder is None else _shards(config, dataset, encoder)
+
+
+def dataset_stores(config: Config, dataset: str, modality: str) -> list[str]:
+    """Return the token stores of a dataset's own encoder of a modality, in order of shards."""
+    return _shards(config, dataset, config["datasets"][dataset]["encoders"][modality])
+
+
+def _shards(config: Config, dataset: str, encoder: str) -> list[str]:
     return [f"results/{dataset}/features/{encoder}/shard-{shard}.h5" for shard in shards_of(config, dataset)]
 
 
@@ -132,6 +139,14 @@ def encoder_files(config: Config, name: str) -> list[str]:
     names = ["config.json", "tokenizer.json", "model.safetensors"]
     if encoder["library"] in DUAL_LAYOUTS:
         names = DUAL_LAYOUTS[encoder["library"]].wanted_among(os.listdir(folder) if folder.is_dir() else [])
+    return [str(folder / name) for name in names if (folder / name).is_file()]
+
+
+def bert_files(config: Config, model: str) -> list[str]:
+    """Return the local files that a cross-encoder's BERT is loaded from; none for a hub id or an installed package."""
+    block = config["models"][model]
+    folder = Path(block["config"] if block["weights"] == "random" else block["weights"])
+    names = ("config.json", "tokenizer.json", "vocab.txt", "model.safetensors", "pytorch_model.bin")
     return [str(folder / name) for name in names if (folder / name).is_file()]
 
 
@@ -277,6 +292,20 @@ def _figures(config: Config, dataset: str) -> Slice:
     return _keys(config["datasets"][dataset]["evaluation"], "block_images", "trec_depth")
 
 
+def _train_cross(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """A cross-encoder, and the row whose shortlists it re-ranks."""
+    members = members_of(config, wildcards["model"])
+    return _fold(config, wildcards) | {
+        "cross_config": config["models"][wildcards["model"]],
+        "members": [trained_keys(config["models"][member]) for member in members],
+        "regions": _encoder(config, config["datasets"][wildcards["dataset"]]["encoders"]["image"]),
+    }
+
+
+def _evaluate_cross(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return _train_cross(config, wildcards) | {"evaluation": _figures(config, wildcards["dataset"])}
+
+
 def _combine(config: Config, wildcards: Mapping[str, str]) -> Slice:
     return _keys(config["models"][wildcards["model"]], "members") | {
         name: wildcards[name] for name in ("dataset", "model", "fold")
@@ -323,6 +352,8 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "tokens_job": _tokens_job,
     "train": _train,
     "evaluate": _evaluate,
+    "train_cross": _train_cross,
+    "evaluate_cross": _evaluate_cross,
     "combine": _combine,
     "track": _track,
     "caption_lengths": _caption_lengths,

@@ -171,6 +171,40 @@ def share_files(wildcards):
     ]
 
 
+def region_encoder_files(wildcards):
+    """An input function: the local weights of the encoder whose tokens a cross-encoder reads as regions."""
+    return stages.encoder_files(
+        config, config["datasets"][wildcards.dataset]["encoders"]["image"]
+    )
+
+
+def region_stores(wildcards):
+    """An input function: the tokens that a cross-encoder reads as regions."""
+    return stages.dataset_stores(config, wildcards.dataset, "image")
+
+
+def cross_files(wildcards):
+    """An input function: the local files that a cross-encoder's BERT is loaded from."""
+    return stages.bert_files(config, wildcards.model)
+
+
+def tag_files(wildcards):
+    """An input function: the object tags that a cross-encoder reads, if any."""
+    tags = config["models"][wildcards.model]["tags"]
+    return [] if tags is None else [tags]
+
+
+def work_folder(kind, stage, name):
+    """A params function: a folder that outlives a killed job, named by its config and code. Not compared."""
+
+    def folder(wildcards, threads):
+        cfg = stages.slice_for(stage, config, **dict(wildcards.items()))
+        run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
+        return f"work/{kind}/{run}/{stages.short_digest(cfg)}-{code(name)[:8]}"
+
+    return folder
+
+
 def blocks_folder(wildcards, threads):
     """A folder that outlives a killed evaluation, named as `progress` is. Not compared: it changes no result."""
     cfg = stages.slice_for("evaluate", config, **dict(wildcards.items()))

@@ -7,7 +7,9 @@ from typing import Any
 
 from lile.checks.findings import Check, failed, passed, warned
 from lile.config_checks import row_config
+from lile.cross.config import CrossConfig
 from lile.errors import InputError
+from lile.features.weights import weights_available
 
 
 def check_models(config: Mapping[str, Any], dataset: str) -> Iterator[Check]:
@@ -41,6 +43,12 @@ def check_model(name: str, block: Mapping[str, Any] | None) -> Check:
 def _described(block: Mapping[str, Any]) -> str:
     """Return a row in a few words. Raises :class:`InputError` where its keys clash."""
     model = row_config(block)
+    if block.get("kind") == "cross_encoder":
+        cross = CrossConfig.from_dict(block)
+        there, where = weights_available(cross.weights)
+        if not there:
+            raise InputError(where)
+        return f"re-ranks the best {cross.shortlist.top} of {cross.shortlist.model}; {where}"
     if model is None:
         return f"{block['kind']} of {', '.join(block['members'])}"
     if model.preset in ("paper", "scaled"):
