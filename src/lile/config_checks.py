@@ -55,6 +55,13 @@ def _folds(where: str, dataset: Mapping[str, Any]) -> Iterator[str]:
     folds = dataset["folds"]
     if folds["by"] == "cross_validation" and folds["count"] < 2:
         yield f"{where}.folds.count: found {folds['count']}, but cross_validation needs at least 2"
+    if folds["by"] == "split" and folds["seeds"] > 1:
+        yield f"{where}.folds.seeds: found {folds['seeds']}, but with by: split, count is the number of seeds"
+    if folds["by"] == "split" and folds["near_duplicates"] == "together":
+        yield (
+            f"{where}.folds.near_duplicates: together, but folds.by: split moves no image. Leave it out (leaks.csv "
+            "lists what the split tears apart), or set folds.by: cross_validation"
+        )
     if folds["by"] == "split" and dataset["kind"] != "pairs":
         yield f"{where}.folds.by: split, but a dataset of kind {dataset['kind']} has none; use cross_validation"
     if folds["by"] == "split" and dataset["kind"] == "pairs" and dataset["columns"]["split"] is None:

@@ -68,8 +68,9 @@ def converted_weights(config: Config) -> dict[str, str]:
 
 
 def folds_of(config: Config, dataset: str) -> list[int]:
-    """Return the numbers of a dataset's folds."""
-    return list(range(config["datasets"][dataset]["folds"]["count"]))
+    """Return the numbers of a dataset's runs: each of its folds, as often as it is trained."""
+    folds = config["datasets"][dataset]["folds"]
+    return list(range(folds["count"] * folds["seeds"]))
 
 
 def shards_of(config: Config, dataset: str) -> list[int]:
@@ -242,9 +243,17 @@ def _describe(config: Config, wildcards: Mapping[str, str]) -> Slice:
     return _keys(config["datasets"][wildcards["dataset"]], "descriptions")
 
 
+def _duplicates(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return _keys(config["datasets"][wildcards["dataset"]], "near_duplicate_bits")
+
+
 def _folds(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["dataset"]
     return {"dataset": name, "seed": config["seed"]} | _keys(config["datasets"][name], "folds")
+
+
+def _leaks(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return {"dataset": wildcards["dataset"]} | _duplicates(config, wildcards)
 
 
 def _tokens(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -314,8 +323,8 @@ def _combine(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 def _track(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["dataset"]
-    folds = config["datasets"][name]["folds"]["count"]
-    return {"dataset": name, "model": wildcards["model"], "folds": folds} | _keys(config, "tracking")
+    runs = len(folds_of(config, name))
+    return {"dataset": name, "model": wildcards["model"], "folds": runs} | _keys(config, "tracking")
 
 
 def _caption_lengths(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -330,7 +339,8 @@ def _caption_lengths(config: Config, wildcards: Mapping[str, str]) -> Slice:
 def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["table"]
     dataset = config["datasets"][config["tables"][name]["dataset"]]
-    shown = {"kind": dataset["kind"], "folds": dataset["folds"]["count"]} | _keys(dataset["folds"], "by", "group_by")
+    folds = dataset["folds"]
+    shown = {"kind": dataset["kind"], "folds": folds["count"]} | _keys(folds, "seeds", "by", "group_by")
     table = config["tables"][name]
     of_rows = {
         key: {model: said for model, said in table[key].items() if model in table["models"]}
@@ -347,7 +357,9 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "read_pairs": _read_pairs,
     "read_synthetic": _read_synthetic,
     "describe": _describe,
+    "duplicates": _duplicates,
     "make_folds": _folds,
+    "leaks": _leaks,
     "tokens": _tokens,
     "tokens_job": _tokens_job,
     "train": _train,

@@ -62,7 +62,8 @@ def test_defaults_are_filled_at_every_level_and_agree_with_the_model(small):
     assert config["datasets"]["drawn"]["items"] == 800
     assert "items" not in config["datasets"]["own"], "a key of another kind is not filled in"
     assert config["datasets"]["own"]["folds"] == {
-        "by": "cross_validation", "count": 5, "group_by": "group", "validation": 0.1,
+        "by": "cross_validation", "count": 5, "group_by": "group", "validation": 0.1, "seeds": 1,
+            "near_duplicates": "apart",
     }  # fmt: skip
     assert config["encoders"]["see"]["image_size_px"] == 224
     assert "max_tokens" not in config["encoders"]["see"]
@@ -150,6 +151,8 @@ def test_variables_are_expanded(monkeypatch, small):
         ("datasets.own.encoders.image", "read", ["read does not read images", "encoders that do: see"]),
         ("datasets.own.folds", {"by": "split"}, ["columns.split is null"]),
         ("datasets.drawn.folds", {"by": "split"}, ["kind synthetic has none"]),
+        ("datasets.own.folds", {"by": "split", "seeds": 2}, ["folds.seeds: found 2", "count is the number of seeds"]),
+        ("datasets.own.folds", {"by": "split", "near_duplicates": "together"}, ["moves no image", "cross_validation"]),
         ("datasets.own.folds", {"count": 1}, ["cross_validation needs at least 2"]),
         ("encoders.see.config", "x", ["encoders.see.config: only with weights: random"]),
         ("encoders.read.config", None, ["encoders.read.config: needed with weights: random"]),

@@ -18,10 +18,11 @@ WILDCARDS = {
     "medpix": {"dataset": "medpix", "model": "lile_medpix_paper", "fold": "0", "table": "medpix"},
 }
 ENCODER = {"demo": "tiny_vit", "arch": "deit_base", "medpix": "minilm"}
+RECORDS = {"check", "describe", "duplicates", "make_folds", "leaks", "tokens", "tokens_job"}
 STAGES_OF = {
-    "demo": {"check", "read_synthetic", "describe", "make_folds", "tokens", "tokens_job", "train", "evaluate"},
-    "arch": {"check", "download_arch", "unpack_arch", "read_arch", "describe", "make_folds", "tokens", "tokens_job"},
-    "medpix": {"check", "read_pairs", "describe", "make_folds", "tokens", "tokens_job", "train", "evaluate"},
+    "demo": {*RECORDS, "read_synthetic", "train", "evaluate"},
+    "arch": {*RECORDS, "download_arch", "unpack_arch", "read_arch"},
+    "medpix": {*RECORDS, "read_pairs", "train", "evaluate"},
 }
 TAIL = {"train", "evaluate", "track", "table"}
 
@@ -56,6 +57,9 @@ def put(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("demo", "datasets.demo.evaluation.jobs", 4, set()),
         ("demo", "datasets.demo.descriptions", "whole", {"describe"}),
         ("demo", "datasets.demo.folds.count", 3, {"make_folds", "track", "table"}),
+        ("demo", "datasets.demo.folds.seeds", 2, {"make_folds", "track", "table"}),
+        ("demo", "datasets.demo.folds.near_duplicates", "together", {"make_folds"}),
+        ("demo", "datasets.demo.near_duplicate_bits", 8, {"duplicates", "leaks"}),
         ("demo", "datasets.demo.folds.validation", 0.2, {"make_folds"}),
         ("medpix", "datasets.medpix.file", "x.csv", {"read_pairs"}),
         ("medpix", "datasets.medpix.columns.id", "image", {"read_pairs"}),
@@ -112,6 +116,7 @@ def test_lists(config):
     assert {"biomed_roberta", "minilm", "tiny_roberta"} <= set(stages.encoders_of(config, "text"))
     assert not set(stages.encoders_of(config, "text")) & set(stages.encoders_of(config, "image"))
     assert stages.folds_of(config, "medpix") == [0, 1]
+    assert stages.folds_of(put(config, "datasets.demo.folds.seeds", 2), "demo") == list(range(10))
     assert list(stages.converted_weights(config)) == ["mobilenet_v1_075"]
     assert stages.score_shares(config, "demo") == [], "within the evaluation itself"
     assert stages.score_shares(put(config, "datasets.demo.evaluation.jobs", 3), "demo") == [0, 1, 2]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 STAGES = {
-    "check", "describe", "make_folds", "image_tokens", "text_tokens", "train_fold", "evaluate_fold", "track",
-    "caption_lengths", "table",
+    "check", "describe", "duplicates", "make_folds", "leaks", "image_tokens", "text_tokens", "train_fold",
+    "evaluate_fold", "track", "caption_lengths", "table",
 }  # fmt: skip
 TRIALS = {"medpix": "config/trial/medpix.yaml", "flickr8k": "config/trial/flickr8k.yaml"}
 RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"

@@ -28,12 +28,14 @@ TABLE = ["table"]
 TRACK = ["track", *TABLE]
 EVALUATE = ["evaluate_fold", *TRACK]
 TRAIN = ["train_fold", *EVALUATE]
-FOLDS = ["make_folds", *TRAIN]
+LEAKS = ["leaks", *TABLE]
+DUPLICATES = ["duplicates", *LEAKS]
+FOLDS = ["make_folds", *LEAKS, *TRAIN]
 IMAGES = ["image_tokens", *TRAIN]
 TEXTS = ["text_tokens", *TRAIN]
 TOKENS = [*IMAGES, *TEXTS]
 LENGTHS = ["caption_lengths", *TABLE]
-DESCRIBE = ["describe", *LENGTHS, *TEXTS]
+DESCRIBE = ["describe", *LENGTHS, *TEXTS, *DUPLICATES]
 READ = [*FOLDS, *IMAGES, *DESCRIBE]
 
 
@@ -57,12 +59,17 @@ CODE = {
     "src/lile/data/limit.py": PAIRS,
     "src/lile/data/rows.py": ARCH | PAIRS,
     "src/lile/data/assemble.py": ARCH | PAIRS,
-    "src/lile/data/images.py": ARCH | PAIRS | of(TOKENS),
+    "src/lile/data/images.py": ARCH | PAIRS | of([*TOKENS, *DUPLICATES]),
     "src/lile/data/records.py": DEMO | ARCH | PAIRS,
     "src/lile/data/download.py": DOWNLOAD,
     "src/lile/data/unpack.py": UNPACK,
     "src/lile/data/sentences.py": of(DESCRIBE),
     "src/lile/data/folds.py": of(FOLDS),
+    "src/lile/data/duplicates.py": of(DUPLICATES),
+    "src/lile/data/hamming.py": of(DUPLICATES),
+    "src/lile/data/links.py": of([*DUPLICATES, *FOLDS]),
+    "src/lile/data/leaks.py": of(LEAKS),
+    "src/lile/reporting/leaks.py": of(TABLE),
     "src/lile/features/shard_writer.py": of(TOKENS),
     "src/lile/features/store.py": of(TRAIN),
     "src/lile/features/mobilenet.py": of(IMAGES),
@@ -93,6 +100,8 @@ CODE = {
     "workflow/scripts/evaluate_fold.py": of(EVALUATE),
     "workflow/scripts/score_blocks.py": of(EVALUATE, "mine"),
     "workflow/scripts/describe.py": of(DESCRIBE),
+    "workflow/scripts/duplicates.py": of(DUPLICATES),
+    "workflow/scripts/leaks.py": of(LEAKS),
     "workflow/scripts/unpack_arch.py": UNPACK,
     "workflow/scripts/read_pairs.py": PAIRS,
     "workflow/scripts/check.py": NOTHING,
@@ -104,6 +113,9 @@ CONFIG = {
     "datasets.demo.descriptions": ("whole", of(DESCRIBE, "demo")),
     "datasets.demo.folds.validation": (0.2, of(FOLDS, "demo")),
     "datasets.demo.folds.group_by": ("image", of(FOLDS, "demo")),
+    "datasets.demo.folds.near_duplicates": ("together", of(FOLDS, "demo")),
+    "datasets.demo.folds.seeds": (2, of(FOLDS, "demo")),
+    "datasets.demo.near_duplicate_bits": (8, of(DUPLICATES, "demo")),
     "datasets.demo.shards": (2, of(TOKENS, "demo")),
     "datasets.arch.verify": ("header", ARCH),
     "datasets.arch.archives.books_set.sha256": ("0" * 64, DOWNLOAD),

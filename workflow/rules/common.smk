@@ -162,6 +162,18 @@ def published(wildcards):
     return stages.published_files(config, wildcards.table)
 
 
+def kept_together(wildcards):
+    """An input function: what must stay in one fold, where the dataset asks for that."""
+    folds = config["datasets"][wildcards.dataset]["folds"]
+    together = folds["near_duplicates"] == "together"
+    return [f"results/{wildcards.dataset}/data/duplicates.csv"] if together else []
+
+
+def leaks(wildcards):
+    """An input function: how many test images have a twin in training."""
+    return f"results/{config['tables'][wildcards.table]['dataset']}/data/leaks.json"
+
+
 def share_files(wildcards):
     """An input function: the score blocks that other jobs compute for a fold, if its dataset asks for such jobs."""
     shares = stages.score_shares(config, wildcards.dataset)

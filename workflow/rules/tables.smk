@@ -32,6 +32,7 @@ rule table:
         published=published,
         receipts=receipts,
         lengths=caption_lengths,
+        leaks=leaks,
     output:
         csv="results/tables/{table}.csv",
         md="results/tables/{table}.md",

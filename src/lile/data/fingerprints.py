@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lile.data.images import in_processes, load_image
+from lile.data.links import HASH_BITS, HASH_SIDE
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-SIDE = 16
-BITS = SIDE * SIDE
 PIXEL_BYTES = 16
 FLAT_LEVELS = 2.0
 """Grey levels. An image whose samples vary less (standard deviation) shows nothing: its hash would be noise, and all
@@ -34,7 +33,7 @@ class Fingerprint(NamedTuple):
     pixels: bytes
     """Digest of the decoded pixels and the image's size, PIXEL_BYTES long: equal for equal pictures."""
     look: bytes
-    """The perceptual hash, BITS / 8 bytes; empty for an image that shows nothing."""
+    """The perceptual hash, HASH_BITS / 8 bytes; empty for an image that shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Fingerprints:
     pixels: np.ndarray
     """Uint8 [N, PIXEL_BYTES]."""
     looks: np.ndarray
-    """Uint8 [N, BITS / 8], zeros where ``shows`` is false."""
+    """Uint8 [N, HASH_BITS / 8], zeros where ``shows`` is false."""
     shows: np.ndarray
     """Bool [N]: whether there is anything to see."""
 
@@ -79,7 +78,7 @@ def fingerprints(paths: Sequence[str], workers: int = 1) -> Fingerprints:
     from tqdm import tqdm
 
     pixels = np.zeros((len(paths), PIXEL_BYTES), np.uint8)
-    looks = np.zeros((len(paths), BITS // 8), np.uint8)
+    looks = np.zeros((len(paths), HASH_BITS // 8), np.uint8)
     shows = np.zeros(len(paths), bool)
     found = in_processes(fingerprint, paths, workers)
     for row, one in enumerate(tqdm(found, total=len(paths), desc="images (looks)", unit="image", disable=None)):
@@ -98,4 +97,4 @@ def _look(image: Image) -> bytes:
     grey = image.convert("L")
     if ImageStat.Stat(grey).stddev[0] < FLAT_LEVELS:
         return b""
-    return np.packbits(imagehash.phash(grey, hash_size=SIDE).hash.ravel()).tobytes()
+    return np.packbits(imagehash.phash(grey, hash_size=HASH_SIDE).hash.ravel()).tobytes()

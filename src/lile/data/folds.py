@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lile.data.groups import groups_from
 from lile.data.records import SPLITS
 from lile.errors import InputError
 from lile.seeds import seed_for
@@ -23,9 +25,10 @@ Units = dict[str, list[str]]
 
 
 def make_folds(
-    images: pd.DataFrame, *, by: str, count: int, group_by: str, validation: float, seed: int
-) -> pd.DataFrame:
-    """Assign every image to train, validation or test in each of ``count`` folds.
+    images: pd.DataFrame, *, by: str, count: int, group_by: str, validation: float, seed: int,
+    seeds: int = 1, near_duplicates: str = "apart", duplicates: pd.DataFrame | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Assign every image to train, validation or test in each of ``count`` folds, ``seeds`` times over.
 
     ``cross_validation``: each image is test in exactly one fold; folds are balanced in images (largest units first,
     each to the smallest fold). ``split``: the file's own split in every fold: the folds are repeats of one training.
@@ -39,15 +42,24 @@ def make_folds(
         group_by: ``group`` (a group is whole in one part) or ``image`` (each image for itself).
         validation: share, in images, of the images that are not test; between 0 and 1, both excluded.
         seed: the config's.
+        seeds: trainings of each fold. Run r has the parts of fold ``r % count``; its training draws its own seed.
+        near_duplicates: ``together`` makes one unit of all that are linked by ``duplicates``; ``apart`` does not.
+        duplicates: columns ``image_a, image_b``; needed with ``together``.
 
     Returns:
-        ``image_id`` in the order of ``images``, then ``fold_0 .. fold_{count-1}``, cells train | validation | test.
+        ``image_id`` in the order of ``images``, then a column for each run, ``fold_0 .. fold_{count * seeds - 1}``;
+        cells train | validation | test.
 
     Raises:
-        InputError: unknown words, too few units for the folds, a split that lacks rows, ids that stand twice.
+        InputError: unknown words, too few units for the folds, a split that lacks rows, ids that stand twice, keys that
+            a split cannot have.
     """
     _check(images, by, count, group_by, validation)
+    _check_split_keys(by, seeds, near_duplicates)
     units = _units(images, group_by)
+    if near_duplicates == "together":
+        assert duplicates is not None, "the workflow hands them over where the config says together"
+        units = _together(units, duplicates)
     if by == "cross_validation":
         parts = _cross_validation(units, count, validation, seed)
     else:
@@ -57,6 +69,8 @@ def make_folds(
         folds[f"fold_{fold}"] = folds["image_id"].map(part)
         sizes = folds[f"fold_{fold}"].value_counts()
         log.info("fold %d: %s", fold, ", ".join(f"{sizes.get(name, 0)} {name}" for name in SPLITS))
+    for run in range(count, count * seeds):
+        folds[f"fold_{run}"] = folds[f"fold_{run % count}"]
     assert not folds.isna().to_numpy().any(), "every image has a part in every fold"
     return folds
 
@@ -84,12 +98,51 @@ def _check(images: pd.DataFrame, by: str, count: int, group_by: str, validation:
         )
 
 
+def _check_split_keys(by: str, seeds: int, near_duplicates: str) -> None:
+    if near_duplicates not in ("apart", "together"):
+        raise InputError(f"folds.near_duplicates: {near_duplicates!r} is not known; write one of ['apart', 'together']")
+    if seeds < 1:
+        raise InputError(f"folds.seeds: {seeds} is too few; write 1 or more")
+    if by == "split" and seeds > 1:
+        raise InputError(f"folds.seeds: found {seeds}, but with split, count is the number of seeds: set count")
+    if by == "split" and near_duplicates == "together":
+        raise InputError(
+            "folds.near_duplicates: together, but folds.by: split moves no image. Leave it out, or set folds.by: "
+            "cross_validation"
+        )
+
+
 def _units(images: pd.DataFrame, group_by: str) -> Units:
     names = images["group"] if group_by == "group" else images["image_id"]
     units: Units = {}
     for name, image in sorted(zip(names, images["image_id"], strict=True)):
         units.setdefault(name, []).append(image)
     return units
+
+
+def _together(units: Units, duplicates: pd.DataFrame) -> Units:
+    """Merge the units that a link of ``duplicates`` ties, directly or through others."""
+    unit_of = {image: name for name, ids in units.items() for image in ids}
+    ends = zip(duplicates["image_a"], duplicates["image_b"], strict=True)
+    missing = next((image for pair in ends for image in pair if image not in unit_of), None)
+    if missing is not None:
+        raise InputError(f"duplicates.csv names image {missing!r}, which images.csv lacks; run the workflow again")
+    heads = groups_from(_ties(units, unit_of, duplicates))
+    merged: Units = {}
+    for name in sorted(units):
+        merged.setdefault(heads[name], []).extend(units[name])
+    largest = max((len(ids) for ids in merged.values()), default=0)
+    log.info("near-duplicates together: %d units become %d, the largest of %d images", len(units), len(merged), largest)
+    return {name: sorted(ids) for name, ids in merged.items()}
+
+
+def _ties(units: Units, unit_of: dict[str, str], duplicates: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield each unit under its own name, and the units of both ends of each link under the link's first image."""
+    for name in units:
+        yield name, ("unit", name)
+    for one, other in zip(duplicates["image_a"], duplicates["image_b"], strict=True):
+        yield unit_of[one], ("image", one)
+        yield unit_of[other], ("image", one)
 
 
 def _shuffled(names: list[str], seed: int) -> list[str]:

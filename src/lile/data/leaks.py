@@ -11,9 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lile.data.duplicates import NEAR_IMAGE, SAME_PIXELS, SAME_TEXT, Link, links_of
-from lile.data.fingerprints import BITS
 from lile.data.groups import UnionFind
+from lile.data.links import HASH_BITS, NEAR_IMAGE, SAME_PIXELS, SAME_TEXT, Link, links_of
 from lile.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,9 +74,9 @@ def find_leaks(folds: pd.DataFrame, duplicates: pd.DataFrame) -> tuple[pd.DataFr
         duplicates: columns DUPLICATE_COLUMNS.
 
     Returns:
-        ``(rows, counts)``: rows with the columns LEAK_COLUMNS; counts ``{"images", "folds": {fold: {roles: count}},
-        "repeats": {fold: earlier fold}, "test": count}``, where a count is ``{"images": held out, "any": of these with
-        a twin, and one number per LEAK_KINDS}`` and ``test`` sums ``test-train`` over the folds.
+        ``(rows, counts)``: rows with the columns LEAK_COLUMNS; counts ``{"images", "hash_bits", "repeats": {fold:
+        first}, "folds": {fold: {roles: count}}, "test": count}``, where a count is ``{"images": held out, "any": of
+        these with a twin, and one number per LEAK_KINDS}`` and ``test`` sums ``test-train`` over the folds.
 
     Raises:
         InputError: a duplicate that is in no fold.
@@ -103,26 +102,8 @@ def find_leaks(folds: pd.DataFrame, duplicates: pd.DataFrame) -> tuple[pd.DataFr
         total.update(sides["test-train"])
     frame = pd.DataFrame(rows, columns=list(LEAK_COLUMNS), dtype=str)
     said = {late.removeprefix("fold_"): early.removeprefix("fold_") for late, early in repeats.items()}
-    return frame, {"images": len(ids), "folds": counts, "repeats": said, "test": dict(total)}
-
-
-def leak_line(leaks: Mapping[str, Any]) -> str:
-    """Return what a table says of its dataset's leaks, one line of Markdown.
-
-    Args:
-        leaks: content of ``leaks.json``: the counts of :func:`find_leaks` with ``dataset`` and ``near_duplicate_bits``.
-    """
-    test, bits = leaks["test"], leaks["near_duplicate_bits"]
-    near = f"a perceptual hash within {bits} of {BITS} bits"
-    if not test["any"]:
-        return f"Leaks: no test image has a twin in training (same pixels, {near}, or a text in common)."
-    share = 100 * test["any"] / test["images"]
-    return (
-        f"Leaks: **{test['any']:,} of {test['images']:,} test images ({share:.1f} %) have a twin in training**, all "
-        f"folds together: same pixels {test[SAME_PIXELS]:,}; {near} {test[NEAR_IMAGE]:,}; a text in common "
-        f"{test[SAME_TEXT]:,}; picture and text {test[BOTH]:,}. Each stands in results/{leaks['dataset']}/data/"
-        "leaks.csv; folds.near_duplicates: together keeps them in one part."
-    )
+    facts = {"images": len(ids), "hash_bits": HASH_BITS, "repeats": said}
+    return frame, facts | {"folds": counts, "test": dict(total)}
 
 
 def _classes(links: Sequence[Link], looks: bool) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pandas as pd
 from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.reporting.intervals import DRAWS as BOOTSTRAP_DRAWS
+from lile.reporting.leaks import leak_line
 from lile.reporting.paired import DRAWS as TEST_DRAWS
 from lile.reporting.paired import LEVEL
 from lile.reporting.rows import encoder_name, random_sides
@@ -39,7 +40,11 @@ SYNTHETIC = (
 
 
 def render_markdown(
-    spec: TableSpec, models: Sequence[ModelRuns], rows: pd.DataFrame, published: Mapping[str, pd.DataFrame]
+    spec: TableSpec,
+    models: Sequence[ModelRuns],
+    rows: pd.DataFrame,
+    published: Mapping[str, pd.DataFrame],
+    leaks: Mapping[str, Any],
 ) -> str:
     """Return the page.
 
@@ -48,6 +53,7 @@ def render_markdown(
         models: ours.
         rows: from ``rows.summary_rows``.
         published: protocol -> its published figures, from ``published.read_published``.
+        leaks: from ``leaks.read_leaks``.
     """
     rows = spec.labelled(rows)
     parts = [f"# Table {spec.name}"]
@@ -59,7 +65,7 @@ def render_markdown(
         _spread_line(spec),
         _reading_line(),
     ]
-    facts += [_ceiling_line(rows), *_trust_lines(spec, rows)]
+    facts += [_ceiling_line(rows), *_trust_lines(spec, rows), leak_line(leaks)]
     parts.append("\n".join(f"- {fact}" for fact in facts))
     if published:
         printed = pd.concat(published.values(), ignore_index=True).drop_duplicates(["method", "source", "note"])

@@ -14,6 +14,7 @@ from lile.provenance import git_state, versions
 from lile.reporting.against_paper import against_paper
 from lile.reporting.curves import plot_curves
 from lile.reporting.latex import render_latex
+from lile.reporting.leaks import leaks_path, read_leaks
 from lile.reporting.markdown import render_markdown
 from lile.reporting.paired import paired_rows
 from lile.reporting.published import read_published
@@ -46,7 +47,8 @@ def write_table(config: Mapping[str, Any], results: Path, out_dir: Path, command
     Args:
         config: ``table, dataset, kind, models, folds, by`` and, optionally, what else ``TableSpec`` has; further keys
             go to the manifest alone.
-        results: folder of ``{dataset}/{model}/fold-{k}/`` with ``runs.FOLD_FILES``.
+        results: folder of ``{dataset}/{model}/fold-{k}/`` with ``runs.FOLD_FILES``, and of
+            ``{dataset}/data/leaks.json``.
         out_dir: where the files go.
         command: the command line that asked for it, for the manifest.
 
@@ -64,7 +66,8 @@ def write_table(config: Mapping[str, Any], results: Path, out_dir: Path, command
     folds = fold_rows(spec, models)
     tests = paired_rows(spec, models)
     rows = summary_rows(spec, models, folds, published, tests)
-    page = render_markdown(spec, models, rows, published)
+    leaks = read_leaks(leaks_path(results, spec.dataset))
+    page = render_markdown(spec, models, rows, published, leaks)
     out = {name: out_dir / f"{spec.name}.{name}" for name in SUFFIXES}
     comparison = against_paper(spec, rows, published)
     _draw(spec, models, rows, results, out)
@@ -96,7 +99,7 @@ def _draw(
 
 def _manifest(spec: TableSpec, config: Mapping[str, Any], results: Path, command: Sequence[str]) -> dict[str, Any]:
     """Return what made this table: code, versions, config and the digest of every input."""
-    inputs = [*fold_paths(spec, results), *dict.fromkeys(spec.published.values())]
+    inputs = [*fold_paths(spec, results), leaks_path(results, spec.dataset), *dict.fromkeys(spec.published.values())]
     return {
         "table": spec.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from lile.data.duplicates import find_duplicates, image_links, normalised, read_duplicates, text_links
-from lile.data.fingerprints import BITS, Fingerprints, fingerprint, fingerprints
+from lile.data.duplicates import find_duplicates, image_links, normalised, text_links
+from lile.data.fingerprints import Fingerprints, fingerprint, fingerprints
 from lile.data.hamming import near_pairs
+from lile.data.links import HASH_BITS, read_duplicates
 from lile.errors import InputError
 from lile.files import write_csv
 
@@ -61,10 +62,10 @@ def test_pictures_that_show_nothing_are_compared_by_their_pixels_alone(tmp_path:
 @given(st.integers(0, 999), st.integers(0, 64))
 def test_near_pairs_are_those_that_comparing_all_with_all_finds(seed: int, most: int):
     random = np.random.default_rng(seed)
-    heads = random.integers(0, 2, (12, BITS), dtype=np.uint8)
+    heads = random.integers(0, 2, (12, HASH_BITS), dtype=np.uint8)
     bits = np.repeat(heads, 5, axis=0)
     for row in bits:
-        row[random.choice(BITS, random.integers(0, 50), replace=False)] ^= 1
+        row[random.choice(HASH_BITS, random.integers(0, 50), replace=False)] ^= 1
     looks = np.unique(np.packbits(bits, axis=1), axis=0)
     pairs, distances = near_pairs(looks, most)
     every = [
@@ -77,7 +78,7 @@ def test_near_pairs_are_those_that_comparing_all_with_all_finds(seed: int, most:
 
 
 def test_the_pigeonholes_hold_where_every_band_differs():
-    one = np.zeros(BITS, np.uint8)
+    one = np.zeros(HASH_BITS, np.uint8)
     other = one.copy()
     other[:32] = 1  # 17 bands: fifteen of them differ in two bits, two in one
     looks = np.packbits([one, other], axis=1)
@@ -87,7 +88,7 @@ def test_the_pigeonholes_hold_where_every_band_differs():
 
 def test_comparisons_come_in_pieces(monkeypatch):
     monkeypatch.setattr("lile.data.hamming.CHUNK", 7)
-    looks = np.unique(np.random.default_rng(0).integers(0, 4, (60, BITS // 8), dtype=np.uint8), axis=0)
+    looks = np.unique(np.random.default_rng(0).integers(0, 4, (60, HASH_BITS // 8), dtype=np.uint8), axis=0)
     pieces = near_pairs(looks, 64)
     monkeypatch.undo()
     whole = near_pairs(looks, 64)
@@ -98,11 +99,11 @@ def test_comparisons_come_in_pieces(monkeypatch):
 @pytest.mark.parametrize("most", [-1, 65])
 def test_a_threshold_where_near_means_nothing_is_refused(most: int):
     with pytest.raises(InputError, match="near_duplicate_bits"):
-        near_pairs(np.zeros((1, BITS // 8), np.uint8), most)
+        near_pairs(np.zeros((1, HASH_BITS // 8), np.uint8), most)
 
 
 def test_classes_are_links_to_their_first_image():
-    looks = np.zeros((6, BITS // 8), np.uint8)
+    looks = np.zeros((6, HASH_BITS // 8), np.uint8)
     looks[3:5, 0], looks[5] = 3, 255  # two bits from the first three; far from all
     pixels = np.array([[1], [1], [2], [3], [4], [5]], np.uint8).repeat(16, axis=1)
     prints = Fingerprints(pixels, looks, np.ones(6, bool))

@@ -93,6 +93,37 @@ def test_exact_where_images_stand_alone():
         assert folds[name].value_counts().to_dict() == {"train": 720, "validation": 80, "test": 200}
 
 
+def test_each_fold_is_trained_with_several_seeds_on_the_same_parts():
+    images = images_of([1, 2, 3] * 10)
+    once, thrice = (make_folds(images, **CROSS | {"seeds": seeds}) for seeds in (1, 3))
+    assert columns_of(thrice) == [f"fold_{run}" for run in range(15)]
+    for run in range(15):
+        assert list(thrice[f"fold_{run}"]) == list(once[f"fold_{run % 5}"])
+
+
+@pytest.mark.parametrize("group_by", ["group", "image"])
+def test_near_duplicates_stay_in_one_fold_with_their_groups(group_by: str):
+    images = images_of([2] * 30)
+    links = pd.DataFrame([("i0.0", "i1.1"), ("i1.0", "i2.0"), ("i7.0", "i9.0")], columns=["image_a", "image_b"])
+    options = CROSS | {"group_by": group_by, "near_duplicates": "together"}
+    folds = make_folds(images, **options, duplicates=links)
+    whole = [["i0.0", "i1.1"], ["i1.0", "i2.0"], ["i7.0", "i9.0"]]
+    if group_by == "group":  # a chain of links through groups
+        whole = [[f"i{n}.{k}" for n in (0, 1, 2) for k in (0, 1)], [f"i{n}.{k}" for n in (7, 9) for k in (0, 1)]]
+    cells = folds.set_index("image_id")
+    for name in cells:
+        assert all(cells.loc[together, name].nunique() == 1 for together in whole)
+    apart = make_folds(images, **CROSS | {"group_by": group_by}).set_index("image_id")
+    assert any(apart.loc[together, name].nunique() > 1 for together in whole for name in apart)
+    assert ((cells == "test").sum(axis=1) == 1).all()
+
+
+def test_duplicates_of_unknown_images_are_refused():
+    links = pd.DataFrame([("i0.0", "gone")], columns=["image_a", "image_b"])
+    with pytest.raises(InputError, match="'gone'"):
+        make_folds(images_of([2] * 30), **CROSS, near_duplicates="together", duplicates=links)
+
+
 def test_own_split_is_kept_and_repeated():
     words = ["train"] * 6 + ["validation"] * 2 + ["test"] * 2
     folds = make_folds(images_of([1] * 10, words), **SPLIT)
@@ -127,6 +158,10 @@ def test_straddling_groups_are_told_and_kept(caplog):
         (images_of([1] * 9), CROSS | {"group_by": "figure"}, ["folds.group_by", "figure"]),
         (images_of([1] * 9), CROSS | {"count": 1}, ["folds.count", "1", "2 or more"]),
         (images_of([1] * 9), SPLIT | {"count": 0}, ["folds.count", "1 or more"]),
+        (images_of([1] * 9), CROSS | {"seeds": 0}, ["folds.seeds", "1 or more"]),
+        (images_of([1] * 9), CROSS | {"near_duplicates": "near"}, ["folds.near_duplicates", "'near'", "together"]),
+        (images_of([1] * 9), SPLIT | {"seeds": 2}, ["folds.seeds", "count is the number of seeds"]),
+        (images_of([1] * 9), SPLIT | {"near_duplicates": "together"}, ["moves no image", "cross_validation"]),
         (images_of([1] * 9), CROSS | {"validation": 0.0}, ["folds.validation", "0.0", "0.1 keeps a tenth"]),
         (images_of([1] * 9), CROSS | {"validation": 1.0}, ["folds.validation", "1.0"]),
         (images_of([9] * 4), CROSS, ["5 folds", "found 4", "group_by: image"]),

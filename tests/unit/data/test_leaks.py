@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lile.data.duplicates import DUPLICATE_COLUMNS
-from lile.data.leaks import LEAK_COLUMNS, LEAK_KINDS, find_leaks, leak_line
+from lile.data.leaks import LEAK_COLUMNS, LEAK_KINDS, find_leaks
+from lile.data.links import DUPLICATE_COLUMNS
 from lile.errors import InputError
 
 
@@ -82,16 +82,6 @@ def test_counts():
 def test_a_duplicate_in_no_fold_is_refused():
     with pytest.raises(InputError, match="'z'"):
         find_leaks(folds_of(fold_0="tx"), links_of(("same_pixels", "0", "z", "0", "")))
-
-
-def test_the_line_of_a_table():
-    counts = find_leaks(folds_of(fold_0="tx"), links_of(("near_image", "0", "1", "2", "")))[1]
-    said = leak_line({"dataset": "mine", "near_duplicate_bits": 32} | counts)
-    assert "1 of 1 test images (100.0 %) have a twin in training" in said
-    assert "within 32 of 256 bits 1;" in said
-    assert "results/mine/data/leaks.csv" in said
-    none = find_leaks(folds_of(fold_0="tx"), links_of())[1]
-    assert "no test image has a twin" in leak_line({"dataset": "mine", "near_duplicate_bits": 32} | none)
 
 
 # Slow twin: the full relation between all images, then every pair across two parts.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_table import write_run
+from made_up_table import made_up_leaks, write, write_run
 
 from lile.evaluation.recalls import figures_of
 from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
@@ -119,4 +119,6 @@ def results(tmp_path: Path) -> Path:
     for model, preset, quality in (("lile", "scaled", 0.8), ("lile_paper", "paper", 0.3)):
         for fold in range(3):
             write_run(root / "demo" / model / f"fold-{fold}", model, fold, preset, quality)
+    (root / "demo" / "data").mkdir()
+    write(root / "demo" / "data" / "leaks.json", made_up_leaks())
     return root

@@ -115,3 +115,8 @@ def write_run(folder: Path, model: str, run: int, preset: str, quality: float, f
     write(folder / "run.json", made_up_run(model, run, preset))
     lines = [json.dumps(epoch) for epoch in made_up_history(run)]
     (folder / "history.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+
+def made_up_leaks(**kinds: int) -> dict:
+    counts = dict.fromkeys(("any", "same_pixels", "near_image", "same_text", "both"), 0) | kinds
+    return {"dataset": "demo", "near_duplicate_bits": 32, "hash_bits": 256, "test": {"images": 8} | counts}

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_up_table import CONFIG, change, made_up_metrics, make, pick, write_metrics
+from made_up_table import CONFIG, change, made_up_leaks, made_up_metrics, make, pick, write, write_metrics
 from PIL import Image
 
 from lile.errors import InputError
@@ -186,7 +186,7 @@ def test_the_folds_file_is_tidy_and_the_manifest_names_every_input(results):
     assert len(folds) == 2 * (3 * 15 + 11) * 3
     assert all(math.isfinite(float(row["value"])) for row in folds)
     manifest = json.loads((results / "tables" / "demo.manifest.json").read_text(encoding="utf-8"))
-    assert len(manifest["inputs"]) == 2 * 3 * 4
+    assert len(manifest["inputs"]) == 2 * 3 * 4 + 1
     path, digest = next(iter(manifest["inputs"].items()))
     assert sha256_of(Path(path)) == digest
     assert manifest["config"] == CONFIG
@@ -325,3 +325,19 @@ def test_the_scripts_write_and_show_a_table(results, project_root, monkeypatch):
     assert failed.returncode == 1
     assert "fold-0/run.json" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_the_page_says_how_many_test_images_have_a_twin_in_training(results):
+    assert "Leaks: no test image has a twin in training" in make(results)[1]
+    path = results / "demo" / "data" / "leaks.json"
+    write(path, made_up_leaks(any=2, near_image=1, same_text=2, both=1))
+    page = make(results)[1]
+    assert "**2 of 8 test images (25.0 %) have a twin in training**" in page
+    assert "within 32 of 256 bits 1; a text in common 2; picture and text 1." in page
+    assert str(path) in json.loads((results / "tables" / "demo.manifest.json").read_text())["inputs"]
+    write(path, {"test": {}})
+    with pytest.raises(InputError, match=r"leaks\.json: not as the rule leaks"):
+        make(results)
+    path.unlink()
+    with pytest.raises(InputError, match=r"leaks\.json: no such file"):
+        make(results)
