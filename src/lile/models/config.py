@@ -18,6 +18,7 @@ from lile.models.side_config import ONE_VECTOR, SideConfig
 from lile.models.training_config import PlateauConfig, StepConfig, TrainingConfig
 from lile.values import at_least, one_of
 
+Values = Literal["shared", "own"]
 Preset = Literal["paper", "scaled", "custom", "baseline"]
 
 Block = TypeVar("Block")
@@ -29,10 +30,13 @@ class PoolingConfig:
 
     hidden: int | None = None
     """Width of the hidden layer ``W1``; ``None`` is half of the tokens' width, as in PVSE."""
+    values: Values = "shared"
+    """Whether LILE's maps share one projection ``Wv``, or each has its own."""
 
     def __post_init__(self) -> None:
         if self.hidden is not None:
             at_least("pooling.hidden", self.hidden, 1)
+        one_of("pooling.values", self.values, Values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

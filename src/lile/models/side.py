@@ -66,7 +66,7 @@ def _pool(config: SideConfig, model: ModelConfig, local_width: int, width: int) 
     contextual = config.graph_layers > 0 or config.recurrent != "none"
     match config.pooling:
         case "maps":
-            return MapPooling(width, model.maps, d, hidden)
+            return MapPooling(width, model.maps, d, hidden, own_values=model.pooling.values == "own")
         case "residual_maps":
             return ResidualMaps(local_width, width, model.maps, d, hidden, recurrent=config.recurrent != "none")
         case "mean":

@@ -26,6 +26,16 @@ def test_maps_follow_the_formula():
         torch.testing.assert_close(found[item], expected)
 
 
+def test_each_map_may_have_a_projection_of_its_own():
+    torch.manual_seed(1)
+    pool = MapPooling(token_width=5, maps=3, width=4, own_values=True).double()
+    tokens, keep = torch.randn(2, 6, 5, dtype=torch.float64), torch.ones(2, 6, dtype=torch.bool)
+    attended = pool.attention(tokens, keep) @ tokens
+    weights, biases = pool.values.weight.view(3, 4, 5), pool.values.bias.view(3, 4)
+    expected = torch.stack([attended[:, one] @ weights[one].T + biases[one] for one in range(3)], dim=1)
+    torch.testing.assert_close(maps_of(pool, tokens, keep), pool.norm(expected))
+
+
 def test_padding_never_counts_even_if_it_is_not_finite():
     pool = MapPooling(token_width=5, maps=3, width=4)
     tokens = torch.randn(2, 6, 5)
