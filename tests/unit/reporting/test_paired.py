@@ -117,6 +117,11 @@ def test_pieces_of_draws_change_nothing_but_memory(monkeypatch):
     assert randomisation_p(differences, seed=5, draws=256).tolist() == whole.tolist()
 
 
+def test_the_example_of_the_page():
+    # +-4 +-1 -+2: 3, 5, 1 and 7, each with both signs; six of the eight are at least 3 from zero.
+    assert randomisation_p(np.array([4.0, 1.0, -2.0]), seed=0, draws=20_000) == pytest.approx(6 / 8, abs=0.015)
+
+
 def test_holm_by_hand():
     # Sorted 0.005, 0.01, 0.03, 0.04; times 4, 3, 2, 1: 0.02, 0.03, 0.06, 0.04, and the last may not fall below 0.06.
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
