@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lile.cross.config import CrossConfig
+from lile.encoder_checks import dual_encoders
 from lile.errors import InputError
 from lile.models.config import ModelConfig
 from lile.reporting.published import paths_of, published_rows
@@ -26,6 +27,7 @@ def check_references(config: Mapping[str, Any]) -> None:
         InputError: lists every disagreement, one line each, with dotted path and how to mend it.
     """
     found = [*_datasets(config), *_encoders(config), *_models(config), *_tables(config), *_published(config)]
+    found += dual_encoders(config)
     if found:
         raise InputError("\n  ".join(["the config contradicts itself:", *found]))
 
