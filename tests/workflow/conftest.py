@@ -76,7 +76,10 @@ class Project:
             for name in re.findall(r"^    output: (.*)$", body, re.MULTILINE)[0].split(", "):
                 path = self.root / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(name)
+                if path.suffix:
+                    path.write_text(name)
+                else:  # a folder of files
+                    path.mkdir(exist_ok=True)
         status, said = self.snakemake("--touch", "--forceall", *words, "--", *targets)
         assert status == 0, said[-3000:]
 

@@ -12,7 +12,7 @@ import numpy as np
 from lile.evaluation.grid import Scores
 from lile.evaluation.relevance import Relevance
 
-LIST_PAIRS = 1 << 25  # scores of one batch: 128 MiB in single precision, and as much for each copy
+LIST_PAIRS = 1 << 21  # scores of one batch: 8 MiB in single precision, and as much for each of a few copies
 
 
 def query_lists(scores: Scores, relevance: Relevance, way: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -32,7 +32,8 @@ def _of_images(scores: Scores, relevance: Relevance) -> Iterator[tuple[np.ndarra
     for rows in _runs(grid.images, grid.size):
         blocks = list(grid.within(rows, slice(0, grid.texts)))
         for run in _runs(rows.stop - rows.start, LIST_PAIRS // len(relevance.column_D)):
-            scores_QU = np.concatenate([scores.read(block)[run] for block in blocks], axis=1)
+            # Copies, since a part of an array keeps the whole of it in memory.
+            scores_QU = np.concatenate([scores.read(block)[run].copy() for block in blocks], axis=1)
             yield np.arange(rows.start + run.start, rows.start + run.stop), scores_QU[:, relevance.column_D]
 
 

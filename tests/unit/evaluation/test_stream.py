@@ -108,7 +108,7 @@ def test_the_cost_is_said_before_the_first_block(tmp_path, caplog, monkeypatch):
         case.run()
     said = [record.getMessage() for record in caplog.records]
     assert said[0].startswith("case: 70 pairs in 12 block(s), about 0 s at ")
-    assert "pairs/s; 0.0 GiB of memory for maps and one block, 0.00 GiB of disk in " in said[0]
+    assert "pairs/s; 0.0 GiB of memory for vectors and one block, 0.00 GiB of disk in " in said[0]
     assert said[1] == "wrote"
     assert said[-1].startswith("case: 70 pairs in 0 s, ")
 
