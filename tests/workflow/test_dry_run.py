@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from lile.config import load
 
 STAGES = {
     "check", "describe", "duplicates", "make_folds", "leaks", "image_tokens", "text_tokens", "train_fold",
@@ -23,13 +26,60 @@ def test_the_demo_is_what_is_made_when_nothing_is_asked_for(project):
     assert project.plan([]) == of("demo", "read_synthetic")
 
 
-def test_arch_stands_on_its_download_and_on_no_other_dataset(project):
-    assert project.plan(["results/tables/arch.csv"]) == of("arch", "download_arch", "unpack_arch", "read_arch")
+def runs_of(jobs: list[tuple[str, str]], rule: str) -> Counter[str]:
+    """How often a rule runs for each model."""
+    return Counter(re.findall(r"model=(\w+)", body)[0] for name, body in jobs if name == rule)
+
+
+def encoders_of(jobs: list[tuple[str, str]]) -> set[str]:
+    return {re.findall(r"encoder=(\w+)", body)[0] for name, body in jobs if name in ("image_tokens", "text_tokens")}
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "folds", "encoders", "rules"),
+    [
+        ("arch", 14, 5, {"deit_base", "biomed_roberta"}, {"download_arch", "unpack_arch", "read_arch"}),
+        ("coco", 16, 1, {"deit_base", "roberta_base", "align_image", "align_text"}, {"read_pairs"}),
+    ],
+)
+def test_a_table_of_the_paper_plans_its_rows_and_what_they_stand_on(project, table, rows, folds, encoders, rules):
+    config = load([])
+    shown = config["tables"][table]["models"]
+    assert len(shown) == rows
+    jobs = project.jobs([f"results/tables/{table}.csv"])
+    assert {rule for rule, _ in jobs} == STAGES | {"combine_fold"} | rules
+    assert {re.findall(r"(?:dataset|table)=(\w+)", body)[0] for _, body in jobs} == {table}, "no other dataset"
+    assert runs_of(jobs, "evaluate_fold") == dict.fromkeys(shown, folds)
+    assert runs_of(jobs, "combine_fold") == {"scan_paper": folds}
+    assert runs_of(jobs, "train_fold") == dict.fromkeys({*shown} - {"scan_paper"}, folds)
+    assert runs_of(jobs, "track") == dict.fromkeys(shown, 1)
+    assert encoders_of(jobs) == encoders | {"clip_image", "clip_text"}
+
+
+def test_an_ablation_plans_exactly_the_rows_that_are_not_there(project, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text(
+        "datasets: {drawn: {kind: synthetic, folds: {count: 2}, encoders: {image: tiny_vit, text: tiny_roberta}}}\n"
+    )
+    words = ["--configfile", str(overlay)]
+
+    def trained(*tables: str) -> dict[str, int]:
+        jobs = project.jobs([f"results/tables/{table}.csv" for table in tables], *words)
+        assert runs_of(jobs, "train_fold") == runs_of(jobs, "evaluate_fold")
+        return dict(runs_of(jobs, "train_fold"))
+
+    steps = {"lile_scaled__steps_1": 2, "lile_scaled__steps_3": 2, "lile_scaled__steps_4": 2}
+    candidate = {"lile_scaled__matching_update_candidate": 2}
+    assert trained("drawn_steps", "drawn_gate") == {"lile_scaled": 2, **steps, **candidate}
+    project.finish(["results/tables/drawn_steps.csv"], *words)
+    assert trained("drawn_steps", "drawn_gate") == candidate, "K = 1 and the model itself are there"
 
 
 def test_arch_from_a_folder_that_is_there_downloads_nothing(project, tmp_path):
     overlay = tmp_path / "mine.yaml"
-    overlay.write_text("datasets: {arch: {download: false, root: /somewhere/arch}}\n")
+    overlay.write_text(
+        "datasets: {arch: {download: false, root: /somewhere/arch}}\ntables: {arch: {models: [lile_paper]}}\n"
+    )
     planned = project.plan(["results/tables/arch.csv"], "--configfile", str(overlay))
     assert planned == of("arch", "read_arch")
 
@@ -49,7 +99,10 @@ def test_trials(project, name, short, tmp_path):
 
 def test_a_job_per_fold_model_shard_and_share_of_scores(project, tmp_path):
     overlay = tmp_path / "mine.yaml"
-    overlay.write_text("datasets: {arch: {shards: 3, folds: {count: 4}, evaluation: {jobs: 5}}}\n")
+    overlay.write_text(
+        "datasets: {arch: {shards: 3, folds: {count: 4}, evaluation: {jobs: 5}}}\n"
+        "tables: {arch: {models: [lile_paper, lile_scaled]}}\n"
+    )
     jobs = [rule for rule, _ in project.jobs(["results/tables/arch.csv"], "--configfile", str(overlay))]
     assert jobs.count("train_fold") == jobs.count("evaluate_fold") == 2 * 4
     assert jobs.count("score_blocks") == 2 * 4 * 5
@@ -64,7 +117,7 @@ def test_work_in_another_folder(project, tmp_path):
 
 
 def test_the_slurm_profile_can_be_planned_with(project):
-    status, said = project.snakemake("--dry-run", "--workflow-profile", "profiles/slurm", "results/tables/arch.csv")
+    status, said = project.snakemake("--dry-run", "--workflow-profile", "profiles/slurm", "results/tables/demo.csv")
     assert status == 0, said[-3000:]
     assert "profiles/slurm" in said
 
