@@ -19,6 +19,7 @@ def diagonal_batch(
     scores: np.ndarray | Scores,
     image_ids: Sequence[str],
     text_ids: Sequence[str],
+    image_groups: Sequence[str],
     descriptions: pd.DataFrame,
     size: int = BATCH,
 ) -> dict[str, np.ndarray]:
@@ -31,14 +32,16 @@ def diagonal_batch(
         scores: of N images and U unique texts: a matrix [N, U], or blocks of one.
         image_ids: of the rows.
         text_ids: of the columns.
-        descriptions: ``image_id, group, text_id`` of these images' descriptions, the first ones first.
+        image_groups: group of each image, [N].
+        descriptions: ``image_id, text_id`` of these images' descriptions, the first ones first.
         size: B at most.
 
     Returns:
         ``batch_scores`` float32 [B, B] and ``batch_image_ids`` [B].
     """
     first = descriptions.drop_duplicates("image_id").set_index("image_id").loc[list(image_ids)].reset_index()
-    chosen = first[~first["text_id"].duplicated() & ~first["group"].duplicated()][:size]
+    repeats = first["text_id"].duplicated() | pd.Series(list(image_groups)).duplicated()
+    chosen = first[~repeats][:size]
     column_of = {text_id: column for column, text_id in enumerate(text_ids)}
     columns_B = np.array([column_of[text_id] for text_id in chosen["text_id"]])
     blocks = Matrix(scores) if isinstance(scores, np.ndarray) else scores

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from lile.evaluation.batch import diagonal_batch
 from lile.evaluation.grid import Scores
 from lile.evaluation.metrics import fold_metrics, groups_in_order, write_ranks
 from lile.evaluation.relevance import relevance_of
@@ -38,6 +39,8 @@ class Tested(Protocol):
 def write_evaluation(part: Tested, scores: Scores, config: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Write ``trec/``, ``ranks.npz`` and ``metrics.json`` of a fold's test scores, each file atomically.
 
+    ``ranks.npz`` holds, beside the queries' ranks, the scores of a small batch (:mod:`lile.evaluation.batch`).
+
     Args:
         part: what was scored.
         scores: of its images (rows) and texts (columns), read block by block.
@@ -55,9 +58,10 @@ def write_evaluation(part: Tested, scores: Scores, config: Mapping[str, Any], ou
     metrics, arrays = fold_metrics(
         scores, *ids, part.images, part.descriptions, fold=int(config["fold"]), block_images=blocks
     )
-    relevance = relevance_of(*ids, groups_in_order(part.image_ids, part.images), part.descriptions)
+    groups = groups_in_order(part.image_ids, part.images)
+    relevance = relevance_of(*ids, groups, part.descriptions)
     names = RunNames(part.image_ids, part.descriptions["description_id"].tolist(), config["model"])
     write_trec(out / "trec", scores, relevance, names, options["trec_depth"])
-    write_ranks(out / "ranks.npz", arrays)
+    write_ranks(out / "ranks.npz", arrays | diagonal_batch(scores, *ids, groups, part.descriptions))
     write_json(out / "metrics.json", metrics)
     return metrics

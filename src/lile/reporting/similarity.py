@@ -19,7 +19,7 @@ PANEL_IN, ACROSS = 3.4, 4  # side of one matrix, how many stand beside each othe
 
 
 def read_batch(path: Path) -> np.ndarray | None:
-    """Return a run's scores of its batch [B, B], from ``ranks.npz``; None where it scored no whole batch."""
+    """Return a run's scores of its batch [B, B], from ``ranks.npz``; None in files of before there was one."""
     with np.load(path, allow_pickle=False) as file:
         return file.get("batch_scores")
 
@@ -31,8 +31,7 @@ def plot_similarity(spec: TableSpec, scores_BB: Mapping[str, np.ndarray | None],
 
     Args:
         spec: the table.
-        scores_BB: model -> the scores of its first run's batch [B, B], or None where it scored no whole batch (a
-            cross-encoder scores a shortlist).
+        scores_BB: model -> the scores of its first run's batch [B, B], or None where there is none.
         path: the PNG.
 
     Raises:
@@ -51,7 +50,7 @@ def plot_similarity(spec: TableSpec, scores_BB: Mapping[str, np.ndarray | None],
         _draw(drawing, axes, spec.label(model), matrix)
     missing = [spec.label(model) for model in scores_BB if model not in drawn]
     if missing:
-        drawing.supxlabel(f"Not all pairs were scored by: {', '.join(missing)}", fontsize="small", wrap=True)
+        drawing.supxlabel(f"Evaluated before a batch was kept: {', '.join(missing)}", fontsize="small", wrap=True)
     save_png(drawing, path)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 HEAD = ("table", "dataset", "row", "source", "preset", "encoders", "protocol")
-STATISTICS = ("mean", "std", "low", "high")
-"""What a figure has, as far as the tidy table has it."""
+STATISTICS = ("mean", "std", "low", "high", "std_seeds")
+"""What a figure has, as far as the tidy table has it; the last where folds were trained with several seeds."""
 
 
 def wide_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def wide_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """
     named = rows.assign(figure=_figure_names(rows))
     names = list(dict.fromkeys(named["figure"]))
-    statistics = [name for name in STATISTICS if name in rows]
+    statistics = [name for name in STATISTICS if name in rows and (name != "std_seeds" or rows[name].notna().any())]
     lines = []
     for _, block in named.groupby(list(HEAD), sort=False, dropna=False):
         cells = block.set_index("figure")

@@ -70,7 +70,13 @@ def test_the_figures_are_those_of_the_whole_matrix(case, tmp_path, scored):
     expected, ranks = fold_metrics(scores, ids, texts, images, descriptions, fold=0)
     assert found == expected
     with np.load(tmp_path / "out" / "ranks.npz") as kept:
-        assert {name: kept[name].tolist() for name in kept} == {name: value.tolist() for name, value in ranks.items()}
+        assert {name: kept[name].tolist() for name in ranks} == {name: value.tolist() for name, value in ranks.items()}
+        owners = descriptions.drop_duplicates("image_id").set_index("image_id")["text_id"]
+        rows, columns = zip(
+            *[(ids.index(one), texts.index(owners[one])) for one in kept["batch_image_ids"]], strict=True
+        )
+        np.testing.assert_allclose(kept["batch_scores"], scores[np.ix_(rows, columns)], rtol=1e-5)
+        assert len(rows) > 1
 
 
 @pytest.mark.parametrize("shares", [1, 2, 3, 8, 11])
