@@ -10,7 +10,11 @@ import math
 import numpy as np
 import pytest
 import torch
+import yaml
 from cases import PUBLISHED, matcher_of
+
+from lile.matching.matcher import IterativeMatching
+from lile.models.config import ModelConfig
 
 WIDTH = 5
 REGIONS, WORDS = [4, 1, 3], [2, 5, 1, 3]  # vectors of each image and each caption
@@ -85,6 +89,15 @@ def slow_scores(name, matcher, images, texts, added):
     return [[score(regions, words) for words in texts] for regions in images]
 
 
+def vectors_of(seed):
+    """Images and captions as lists of unit vectors, of different numbers."""
+    random = np.random.default_rng(seed)
+    return (
+        [np.stack([unit(vector) for vector in random.normal(size=(count, WIDTH))]) for count in counts]
+        for counts in (REGIONS, WORDS)
+    )
+
+
 def padded(items):
     """Items of different lengths as one tensor and its keep mask; padding is rubbish."""
     vectors = torch.full((len(items), max(map(len, items)), WIDTH), 7.0, dtype=torch.float64)
@@ -99,17 +112,35 @@ def padded(items):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_setting_is_the_published_model(name, added, tolerance, seed):
     """To rounding; and where a caption's one word all but meets a region at a right angle, as near as their 1e-8 is."""
-    random = np.random.default_rng(seed)
-    images, texts = (
-        [np.stack([unit(vector) for vector in random.normal(size=(count, WIDTH))]) for count in counts]
-        for counts in (REGIONS, WORDS)
-    )
+    images, texts = vectors_of(seed)
     matcher = matcher_of(WIDTH, 3 if "IMRAM" in name else 1, seed, **PUBLISHED[name])
     (v, v_keep), (w, w_keep) = padded(images), padded(texts)
     with torch.no_grad():
         scores = matcher.scores(v, w, v_keep, w_keep)
     slow = slow_scores(name, matcher, images, texts, added)
     np.testing.assert_allclose(scores.numpy(), slow, rtol=0, atol=tolerance)
+
+
+ROWS = {
+    "scan_text": "SCAN t-i LSE",
+    "scan_image": "SCAN i-t mean",
+    "imram_text": "IMRAM text",
+    "imram_image": "IMRAM image",
+    "imram_full": "IMRAM full",
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_of_the_trial_is_the_published_model(row, project_root):
+    text = (project_root / "config" / "trial" / "rows.yaml").read_text(encoding="utf-8")
+    block = {key: value for key, value in yaml.safe_load(text)["models"][row].items() if key != "label"}
+    config = ModelConfig.from_dict({**block, "width": WIDTH})
+    images, texts = vectors_of(seed=3)
+    matcher = IterativeMatching(WIDTH, config.steps, config.matching).double()
+    (v, v_keep), (w, w_keep) = padded(images), padded(texts)
+    with torch.no_grad():
+        scores = matcher.scores(v, w, v_keep, w_keep)
+    np.testing.assert_allclose(scores, slow_scores(ROWS[row], matcher, images, texts, 0.0), rtol=0, atol=1e-10)
 
 
 def two_steps(name):
