@@ -19,6 +19,7 @@ from lile.config_checks import check_references
 from lile.config_schema import complete
 from lile.errors import InputError
 from lile.overlay import overlaid
+from lile.same_data import take_over
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: the project is used from there, with its Snakefile, config and schema."""
@@ -70,6 +71,7 @@ def prepare(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     expanded = {key: _expanded(value, str(key)) for key, value in deepcopy(dict(config)).items()}
     schema = read_schema()
+    take_over(expanded)
     complete(expanded, schema)
     _settle_paths(expanded)
     check_references(expanded)
@@ -125,7 +127,7 @@ def _settle_paths(config: dict[str, Any]) -> None:
     """Fill in paths whose default follows from a name, and find shipped files from any working folder."""
     for name, dataset in config["datasets"].items():
         if dataset["kind"] == "arch" and dataset["root"] is None:
-            dataset["root"] = f"resources/{name}"
+            dataset["root"] = f"resources/{dataset['same_data_as'] or name}"
     shipped = [(encoder, "config") for encoder in config["encoders"].values()]
     for block in config["tables"].values():
         shipped += _published_in(block, "published")

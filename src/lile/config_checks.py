@@ -38,9 +38,10 @@ def _datasets(config: Mapping[str, Any]) -> Iterator[str]:
         for modality, encoder in dataset["encoders"].items():
             yield from _encoder_of(config, f"{where}.encoders.{modality}", encoder, modality)
         yield from _folds(where, dataset)
-        if dataset["kind"] == "arch" and dataset["download"] and dataset["root"] != f"resources/{name}":
+        folder = f"resources/{dataset['same_data_as'] or name}"
+        if dataset["kind"] == "arch" and dataset["download"] and dataset["root"] != folder:
             yield (
-                f"{where}.root: found {dataset['root']}, but a download goes to resources/{name}. Leave root out, or "
+                f"{where}.root: found {dataset['root']}, but a download goes to {folder}. Leave root out, or "
                 "set download: false to use a folder that you have"
             )
 

@@ -44,8 +44,17 @@ def short_digest(text: str) -> str:
 
 
 def datasets_of(config: Config, kind: str) -> list[str]:
-    """Return the names of the datasets of a kind, sorted."""
-    return sorted(name for name, dataset in config["datasets"].items() if dataset["kind"] == kind)
+    """Return the names of the datasets of a kind whose records are read, sorted: not those with another's data."""
+    return sorted(
+        name
+        for name, dataset in config["datasets"].items()
+        if dataset["kind"] == kind and dataset["same_data_as"] is None
+    )
+
+
+def data_of(config: Config, dataset: str) -> str:
+    """Return the dataset under whose name the records and tokens of ``dataset`` lie: itself, or ``same_data_as``."""
+    return config["datasets"][dataset]["same_data_as"] or dataset
 
 
 def downloaded(config: Config) -> list[str]:
@@ -119,7 +128,8 @@ def dataset_stores(config: Config, dataset: str, modality: str) -> list[str]:
 
 
 def _shards(config: Config, dataset: str, encoder: str) -> list[str]:
-    return [f"results/{dataset}/features/{encoder}/shard-{shard}.h5" for shard in shards_of(config, dataset)]
+    folder = f"results/{data_of(config, dataset)}/features/{encoder}"
+    return [f"{folder}/shard-{shard}.h5" for shard in shards_of(config, dataset)]
 
 
 def weights_of(config: Config, dataset: str, model: str, fold: str) -> list[str]:

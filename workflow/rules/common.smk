@@ -108,9 +108,7 @@ def row_encoder_files(wildcards):
 
 def row_weights(wildcards):
     """An input function: the weights that score a row's fold; several for an ensemble."""
-    return stages.weights_of(
-        config, wildcards.dataset, wildcards.model, wildcards.fold
-    )
+    return stages.weights_of(config, wildcards.dataset, wildcards.model, wildcards.fold)
 
 
 def member_runs(wildcards):
@@ -154,7 +152,8 @@ def text_encoder_files(wildcards):
 
 def caption_lengths(wildcards):
     """An input function: the picture of the captions of a table's dataset."""
-    return f"results/{config['tables'][wildcards.table]['dataset']}/data/caption_lengths.png"
+    dataset = stages.data_of(config, config["tables"][wildcards.table]["dataset"])
+    return f"results/{dataset}/data/caption_lengths.png"
 
 
 def published(wildcards):
@@ -162,11 +161,18 @@ def published(wildcards):
     return stages.published_files(config, wildcards.table)
 
 
+def data_file(name):
+    """An input function: this file of the dataset's records, which may lie with another dataset."""
+    return (
+        lambda wildcards: f"results/{stages.data_of(config, wildcards.dataset)}/data/{name}"
+    )
+
+
 def kept_together(wildcards):
     """An input function: what must stay in one fold, where the dataset asks for that."""
     folds = config["datasets"][wildcards.dataset]["folds"]
     together = folds["near_duplicates"] == "together"
-    return [f"results/{wildcards.dataset}/data/duplicates.csv"] if together else []
+    return [data_file("duplicates.csv")(wildcards)] if together else []
 
 
 def leaks(wildcards):

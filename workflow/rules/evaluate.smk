@@ -7,8 +7,8 @@ rule score_blocks:
         weights=row_weights,
         images_store=stores("image"),
         texts_store=stores("text"),
-        images="results/{dataset}/data/images.csv",
-        descriptions="results/{dataset}/data/descriptions.csv",
+        images=data_file("images.csv"),
+        descriptions=data_file("descriptions.csv"),
         folds="results/{dataset}/data/folds.csv",
     output:
         temp("work/evaluate/{dataset}.{model}.{fold}/share-{share}-of-{shares}.npz"),
@@ -44,8 +44,8 @@ rule evaluate_fold:
         run="results/{dataset}/{model}/fold-{fold}/run.json",
         images_store=stores("image"),
         texts_store=stores("text"),
-        images="results/{dataset}/data/images.csv",
-        descriptions="results/{dataset}/data/descriptions.csv",
+        images=data_file("images.csv"),
+        descriptions=data_file("descriptions.csv"),
         folds="results/{dataset}/data/folds.csv",
         shares=share_files,
     output:

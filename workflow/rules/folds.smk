@@ -25,7 +25,7 @@ rule duplicates:
 
 rule make_folds:
     input:
-        images="results/{dataset}/data/images.csv",
+        images=data_file("images.csv"),
         duplicates=kept_together,
     output:
         "results/{dataset}/data/folds.csv",
@@ -46,7 +46,7 @@ rule make_folds:
 rule leaks:
     input:
         folds="results/{dataset}/data/folds.csv",
-        duplicates="results/{dataset}/data/duplicates.csv",
+        duplicates=data_file("duplicates.csv"),
     output:
         rows="results/{dataset}/data/leaks.csv",
         counts="results/{dataset}/data/leaks.json",

@@ -6,8 +6,8 @@ rule train_fold:
         row_encoder_files,
         images_store=stores("image"),
         texts_store=stores("text"),
-        images="results/{dataset}/data/images.csv",
-        descriptions="results/{dataset}/data/descriptions.csv",
+        images=data_file("images.csv"),
+        descriptions=data_file("descriptions.csv"),
         folds="results/{dataset}/data/folds.csv",
     output:
         weights="results/{dataset}/{model}/fold-{fold}/model.safetensors",
