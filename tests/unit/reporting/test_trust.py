@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import statistics
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from made_up_table import make, pick, write_run
+from made_up_table import change, make, pick, write_run
 
 from lile.errors import InputError
 from lile.evaluation.metrics import write_ranks
@@ -154,3 +155,12 @@ def test_results_of_older_versions_say_to_evaluate_again(results):
     with pytest.raises(InputError, match=r"fold-1/ranks.npz: lacks image_groups: .* Evaluate this fold again"):
         make(results)
     assert not (results / "tables").exists()
+
+
+def test_figures_within_blocks_have_no_interval(results):
+    for path in results.glob("demo/*/fold-*/metrics.json"):
+        own = json.loads(path.read_text(encoding="utf-8"))["protocols"]["own"]
+        change(path, "protocols", "own_blocks", value=own)
+    rows, page = make(results)
+    assert {row["low"] for row in pick(rows, protocol="own_blocks")} == {""}
+    assert ["95 % interval" in block[0] for block in blocks(page)] == [True, False, False, False, True, False]
