@@ -78,6 +78,8 @@ def prepare(config: Mapping[str, Any]) -> dict[str, Any]:
     models, tables = derive(expanded, schema)
     expanded["models"] |= models
     expanded["tables"] |= tables
+    if tables:
+        check_references(expanded)  # a derived row on a dataset whose encoders do not suit it
     return expanded
 
 

@@ -181,6 +181,13 @@ def test_two_ablations_of_one_table_name_are_a_clash(small):
         prepare(small)
 
 
+def test_a_row_that_does_not_suit_a_datasets_encoders_is_named(small):
+    given = {"preset": "baseline", "image": {"pooling": "given"}, "text": {"pooling": "given"}}
+    change = {**given, "matching": {"kind": "dot"}, "training": {"epochs": 0}}
+    with pytest.raises(InputError, match=r"models\.first__.*given"):
+        prepare(with_ablation(small, rows={"as it comes": change}))
+
+
 def test_all_mistakes_are_listed_at_once(small):
     with pytest.raises(InputError, match="in 3 places"):
         prepare(with_ablation(small, rows={"a": {"step": 1}, "b": {"map": 1}, "c": {"widht": 1}}))
