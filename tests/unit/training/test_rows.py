@@ -1,4 +1,4 @@
-"""Every trained row of config/trial/rows.yaml on a tiny fold: loss and gradients, and weights that come back."""
+"""Every trained row of the shipped configs on a tiny fold: loss and gradients, and weights that come back."""
 
 from __future__ import annotations
 
@@ -15,17 +15,28 @@ from lile.models.losses import negatives_of, triplet_loss
 from lile.training.fold import train_fold
 from lile.training.pairs import batches, pair_set
 
-BLOCKS = yaml.safe_load((Path(__file__).parents[3] / "config" / "trial" / "rows.yaml").read_text("utf-8"))["models"]
-TRAINED = [name for name, block in BLOCKS.items() if block.get("kind", "trained") == "trained"]
+CONFIG = Path(__file__).parents[3] / "config"
+BLOCKS = {
+    name: block
+    for path in (CONFIG / "config.yaml", CONFIG / "trial" / "rows.yaml")
+    for name, block in yaml.safe_load(path.read_text("utf-8"))["models"].items()
+}
+TRAINED = [
+    name
+    for name, block in BLOCKS.items()
+    if block.get("kind", "trained") == "trained" and block.get("training", {}).get("epochs") != 0
+]
 ASLEEP = ("image.graph.layers",)  # batch norm starts at zero: what stands before it learns from the second step on
 
 
 def config_of(name, fold_case):
     """The row as it stands in the file, in a width and with batches for a fold of sixteen images."""
-    block = {key: value for key, value in json.loads(json.dumps(BLOCKS[name])).items() if key not in ("kind", "label")}
+    block = {
+        key: value for key, value in json.loads(json.dumps(BLOCKS[name])).items() if key not in ("kind", "encoders")
+    }
     if block.get("text", {}).get("source") == "words":
         block["text"]["min_count"] = 1
-    block["training"] |= {"batch_size": 8, "epochs": 2}
+    block["training"] = block.get("training", {}) | {"batch_size": 8, "epochs": 2}
     return {**fold_case.config, "model": name, "model_config": {**block, "width": 8}, "members": [block]}
 
 
