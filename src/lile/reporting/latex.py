@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -99,9 +100,10 @@ def _of(block: pd.DataFrame, sources: Sequence[str]) -> Any:
 def _line(label: str, cells: pd.DataFrame, marks: Mapping[Any, str] | None = None, letters: str = "") -> str:
     """Return one row; ``marks`` names the command around a figure."""
     means, spreads = _by_key(cells, "mean"), _by_key(cells, "std")
+    spread = cells["source"].iloc[0] == "ours"  # of the bounds it would say how the folds' sizes differ
     texts = []
     for key in KEYS:
-        text, mark = _figure(means[key], spreads[key]), (marks or {}).get(key)
+        text, mark = _figure(means[key], spreads[key] if spread else math.nan), (marks or {}).get(key)
         texts.append(f"\\{mark}{{{text}}}" if mark else text)
     texts[-1] += rf"\textsuperscript{{{escape(letters)}}}" if letters else ""
     return f"{escape(label)} & {' & '.join(texts)} \\\\"
@@ -152,6 +154,9 @@ def _caption(spec: TableSpec, protocol: str, block: pd.DataFrame, published: pd.
     words = [r"\textbf{SYNTHETIC DATA drawn by a generator: no result on real images.}"] * (spec.kind == "synthetic")
     words.append(f"Recalls (\\%) on {escape(spec.dataset)}. {PROTOCOL_WORDS[protocol]}.")
     words.append(_runs(spec))
+    random = block.loc[block["note"].str.contains("RANDOM weights"), "row"]
+    if len(random):
+        words.append(rf"\textbf{{Encoders with random weights}}: {escape(', '.join(dict.fromkeys(random)))}.")
     if len(spec.models) > 1:
         words.append("Best of our rows in bold, second underlined.")
     if published is not None:

@@ -130,7 +130,7 @@ def _draw_ablation(axes: Any, spec: TableSpec, rows: pd.DataFrame, protocol: str
     style = {"color": COLOURS[0], "marker": "o", "capsize": 4, "linewidth": 1.3}
     axes.errorbar(places, means, yerr=[below, above], **style)
     axes.set_xticks(places, [f"{place:g}" for place in places])
-    said = "95 % intervals" if "low" in rows else f"± std over {spec.unit}s"
+    said = "95 % intervals" if "low" in rows and rows["low"].notna().any() else f"± std over {spec.unit}s"
     axes.set(xlabel=str(spec.vary), ylabel="R@sum (0 to 600)")
     axes.set_title(f"R@sum, {COUNTS[protocol]}; bars: {said}", fontsize="medium")
     axes.grid(visible=True, alpha=0.3)

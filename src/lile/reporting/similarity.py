@@ -15,7 +15,7 @@ import numpy as np
 from lile.reporting.spec import TableSpec
 from lile.reporting.style import ORDERED, new_figure, save_png, title_of
 
-PANEL_IN, ACROSS = 3.4, 4  # side of one matrix, how many stand beside each other
+PANEL_IN, ACROSS = (3.4, 3.0), 4  # width and height of one panel, how many stand beside each other
 
 
 def read_batch(path: Path) -> np.ndarray | None:
@@ -40,7 +40,7 @@ def plot_similarity(spec: TableSpec, scores_BB: Mapping[str, np.ndarray | None],
     drawn = {model: matrix for model, matrix in scores_BB.items() if matrix is not None and matrix.size}
     across = min(ACROSS, max(1, len(drawn)))
     down = max(1, math.ceil(len(drawn) / across))
-    drawing = new_figure(max(PANEL_IN * across, 6.0), PANEL_IN * down + 0.6)
+    drawing = new_figure(max(PANEL_IN[0] * across, 6.0), PANEL_IN[1] * down + 0.6)
     what = f"scores of test images and texts of {spec.unit} 0; right pairs stand on the diagonal"
     drawing.suptitle(title_of(spec, what), fontsize="medium", wrap=True)
     grid = drawing.subplots(down, across, squeeze=False).ravel()
@@ -66,4 +66,6 @@ def _draw(drawing: Any, axes: Any, label: str, matrix: np.ndarray) -> None:
     axes.set_title(f"{label}\nown text first: {share_on_diagonal(matrix):.0f} % of {len(matrix)}", fontsize="small")
     axes.set(xlabel="text of image", ylabel="image")
     axes.tick_params(labelsize="x-small")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     drawing.colorbar(picture, ax=axes, shrink=0.75).ax.tick_params(labelsize="x-small")

@@ -58,7 +58,7 @@ def test_best_is_bold_second_underlined_and_ties_share(tidy, spec):
     assert rows["a"][0] == r"10.0 $\pm$ 1.0"
     assert [rows[row][1] for row in ("a", r"b\_two", "c")] == [r"\textbf{20.0 $\pm$ 1.0}"] * 3  # as printed
     assert [rows[row][3].split("{")[0] for row in ("a", r"b\_two", "c")] == [r"\textbf", r"\underline", r"\textbf"]
-    assert rows["chance"][0] == r"0.5 $\pm$ 0.0"
+    assert rows["chance"][0] == "0.5"
     assert rows["c"][6] == r"\textbf{122.0 $\pm$ 1.0}"
 
 
@@ -84,6 +84,13 @@ def test_synthetic_data_are_said_loudly_in_every_caption(tidy, spec):
     page = render_latex(spec(kind="synthetic"), tidy(OURS, protocols=("own", "group")), {})
     assert page.count(r"\caption{\textbf{SYNTHETIC DATA") == 2
     assert "SYNTHETIC" not in render_latex(spec(), tidy(OURS), {})
+
+
+def test_random_weights_are_said_in_the_caption(tidy, spec):
+    rows = tidy(OURS)
+    rows["note"] = ["image encoder starts from RANDOM weights" if row == "b_two" else "" for row in rows["row"]]
+    assert r"\textbf{Encoders with random weights}: b\_two." in render_latex(spec(), rows, {})
+    assert "random weights" not in render_latex(spec(), tidy(OURS), {})
 
 
 def test_letters_of_tests_stand_beside_the_sum(tidy, spec):
