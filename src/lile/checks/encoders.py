@@ -16,16 +16,21 @@ CONVERT_RULE = "convert_weights"
 
 
 def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Iterator[Check]:
-    """Yield one finding for each of a dataset's two encoders.
+    """Yield one finding for each of a dataset's two encoders, and of those that rows of its tables have of their own.
 
     Args:
         config: complete.
         dataset: a key of ``datasets``.
         root: the working folder.
     """
+    tables = config.get("tables", {}).values()
+    rows = [config["models"].get(row, {}) for table in tables if table["dataset"] == dataset for row in table["models"]]
+    members = [config["models"].get(member, {}) for row in rows for member in row.get("members", [])]
+    chosen = [config["datasets"][dataset]["encoders"], *(row.get("encoders", {}) for row in [*rows, *members])]
     for modality in ("image", "text"):
-        name = config["datasets"][dataset]["encoders"][modality]
-        yield check_encoder(name, config["encoders"].get(name), modality, root)
+        for name in dict.fromkeys(encoders.get(modality) for encoders in chosen):
+            if name is not None:
+                yield check_encoder(name, config["encoders"].get(name), modality, root)
 
 
 def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, root: Path) -> Check:

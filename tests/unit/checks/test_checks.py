@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lile.checks.data import check_data, survey_of
-from lile.checks.encoders import check_encoder
+from lile.checks.encoders import check_encoder, check_encoders
 from lile.checks.environment import check_compiler, check_disk, check_git
 from lile.checks.findings import Check
 from lile.checks.run import check_dataset, failures, run_checks
@@ -226,6 +226,20 @@ class TestEncoders:
     def test_an_encoder_of_the_other_modality(self, config, root):
         found = check_encoder("vit", config["encoders"]["vit"], "text", root)
         assert found.status == "FAIL"
+
+    def test_rows_with_encoders_of_their_own_have_them_checked_once(self, config, root):
+        config["encoders"]["clip"] = {"modality": "image", "library": "dual_encoder", "weights": "./clip"}
+        config["encoders"]["clip"]["trainable_blocks"] = 0
+        own = {"encoders": {"image": "clip", "text": None}}
+        config["models"] |= {"zero_shot": own, "again": own, "mean": {"kind": "ensemble", "members": ["member"]}}
+        config["models"]["member"] = {"encoders": {"image": None, "text": "nowhere"}}
+        config["tables"]["all"]["models"] += ["zero_shot", "again", "mean"]
+        found = list(check_encoders(config, "own", root))
+        names = ["image encoder vit", "image encoder clip", "text encoder roberta", "text encoder nowhere"]
+        assert [check.name for check in found] == names
+        assert [check.status for check in found] == ["WARN", "FAIL", "WARN", "FAIL"]
+        config["tables"]["all"]["dataset"] = "drawn"
+        assert [check.name for check in check_encoders(config, "own", root)] == [names[0], names[2]]
 
     def test_an_encoder_that_the_config_lacks(self, root):
         assert check_encoder("clip", None, "text", root).status == "FAIL"

@@ -148,8 +148,8 @@ def _stirred(model: torch.nn.Module, gain: float = 1.5) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim < 2:  # norms and biases, which start at 1 and 0
-                parameter.add_(0.1 * noise)
+            if parameter.ndim < 2:  # norms and biases, which start at 1 and 0; a few start at random about 0
+                parameter.copy_(parameter.round() + 0.1 * noise)
             else:
                 parameter.copy_(gain * noise / parameter[0].numel() ** 0.5)
     return model
