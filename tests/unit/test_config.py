@@ -47,10 +47,10 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 def test_shipped_configs_are_valid_alone_and_together():
     assert {"demo", "arch"} <= set(load([])["tables"])
     for name in ("medpix", "flickr8k"):
-        assert name in load([TRIAL / f"{name}.yaml"])["tables"]
-    joined = load([TRIAL / f"{name}.yaml" for name in ("flickr8k", "medpix", "short")])
+        assert name in load([TRIAL / "rows.yaml", TRIAL / f"{name}.yaml"])["tables"]
+    joined = load([TRIAL / f"{name}.yaml" for name in ("rows", "flickr8k", "medpix", "short")])
     assert joined["datasets"]["flickr8k"]["limit"] == 150, "short.yaml lies over the trials"
-    assert joined["models"]["lile_medpix_scaled"]["matching"]["reduce"] == "mean"
+    assert joined["models"]["lile_small"]["matching"]["reduce"] == "mean"
 
 
 def test_defaults_are_filled_at_every_level_and_agree_with_the_model(small):

@@ -15,7 +15,7 @@ from lile.config import ROOT, load
 WILDCARDS = {
     "demo": {"dataset": "demo", "model": "lile_demo", "fold": "1", "table": "demo", "archive": "books_set"},
     "arch": {"dataset": "arch", "model": "lile_paper", "fold": "1", "table": "arch", "archive": "books_set"},
-    "medpix": {"dataset": "medpix", "model": "lile_medpix_paper", "fold": "0", "table": "medpix"},
+    "medpix": {"dataset": "medpix", "model": "lile_small", "fold": "0", "table": "medpix"},
 }
 ENCODER = {"demo": "tiny_vit", "arch": "deit_base", "medpix": "minilm"}
 RECORDS = {"check", "describe", "duplicates", "make_folds", "leaks", "tokens", "tokens_job"}
@@ -29,7 +29,7 @@ TAIL = {"train", "evaluate", "track", "table"}
 
 @pytest.fixture(scope="module")
 def config() -> dict[str, Any]:
-    return load([ROOT / "config/trial/medpix.yaml", ROOT / "config/trial/flickr8k.yaml"])
+    return load([ROOT / "config/trial" / f"{name}.yaml" for name in ("rows", "medpix", "flickr8k")])
 
 
 def slices(config: dict[str, Any], name: str) -> dict[str, str]:
@@ -115,7 +115,7 @@ def test_lists(config):
     assert stages.downloaded(config) == ["arch"]
     assert {"biomed_roberta", "minilm", "tiny_roberta"} <= set(stages.encoders_of(config, "text"))
     assert not set(stages.encoders_of(config, "text")) & set(stages.encoders_of(config, "image"))
-    assert stages.folds_of(config, "medpix") == [0, 1]
+    assert stages.folds_of(config, "medpix") == [0, 1, 2, 3, 4]
     assert stages.folds_of(put(config, "datasets.demo.folds.seeds", 2), "demo") == list(range(10))
     assert list(stages.converted_weights(config)) == ["mobilenet_v1_075"]
     assert stages.score_shares(config, "demo") == [], "within the evaluation itself"

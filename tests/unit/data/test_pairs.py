@@ -324,7 +324,8 @@ def test_medpix(test_data):
 @pytest.mark.data
 def test_the_medpix_trial_leaves_out_the_placeholder(test_data, project_root, monkeypatch):
     monkeypatch.setenv("LILE_TEST_DATA", str(test_data))
-    records = read_pairs(load([project_root / "config" / "trial" / "medpix.yaml"])["datasets"]["medpix"], "header", 2)
+    config = load([project_root / "config" / "trial" / f"{name}.yaml" for name in ("rows", "medpix")])
+    records = read_pairs(config["datasets"]["medpix"], "header", 2)
     check_records(records)
     assert (len(records.images), len(records.captions)) == (2029, 2029)
     assert Counter(records.images["split"]) == {"train": 1638, "validation": 191, "test": 200}
