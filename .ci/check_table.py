@@ -10,9 +10,12 @@ from pathlib import Path
 
 COLUMNS = (
     "table", "dataset", "row", "source", "preset", "encoders", "protocol", "direction", "metric", "mean", "std",
-    "folds", "note",
+    "low", "high", "std_seeds", "letters", "folds", "note",
 )  # fmt: skip
-BESIDE = (".md", ".folds.csv", ".manifest.json")
+BESIDE = (
+    ".md", ".tex", ".wide.csv", ".folds.csv", ".tests.csv", ".vs_paper.csv", ".recall.png", ".curves.png",
+    ".similarity.png", ".manifest.json",
+)  # fmt: skip
 METRIC = "R10"
 
 
