@@ -61,7 +61,7 @@ def write_trec(folder: Path, scores: Scores, relevance: Relevance, names: RunNam
                 (folder / f"{name}.{way}.{kind}.gz").unlink(missing_ok=True)
     if depth == 0:
         return
-    ids = {"i2t": ids_of(names.image_ids), "t2i": ids_of(names.description_ids)}
+    ids, (run,) = {"i2t": ids_of(names.image_ids), "t2i": ids_of(names.description_ids)}, ids_of([names.run])
     for way, other in (DIRECTIONS, DIRECTIONS[::-1]):
         related = {name: relevant_items(relevance, name, way) for name in PROTOCOLS}
         for name, items in related.items():
@@ -74,7 +74,7 @@ def write_trec(folder: Path, scores: Scores, relevance: Relevance, names: RunNam
                     for name, file in files.items():
                         items_K = first_items(scores_G, related[name][query], depth)
                         found = ids[other][items_K].tolist(), strictly_falling(scores_G[items_K]).tolist()
-                        _write_list(file, ids[way][query], *found, ids_of([names.run])[0])
+                        _write_list(file, ids[way][query], *found, run)
 
 
 def ids_of(names: Sequence[str]) -> np.ndarray:
