@@ -11,8 +11,7 @@ from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.reporting.intervals import DRAWS as BOOTSTRAP_DRAWS
 from lile.reporting.leaks import leak_line
-from lile.reporting.paired import DRAWS as TEST_DRAWS
-from lile.reporting.paired import LEVEL
+from lile.reporting.paired import LEVEL, draws_for
 from lile.reporting.rows import encoder_name, random_sides
 from lile.reporting.runs import ModelRuns, protocols_of
 from lile.reporting.spec import TableSpec
@@ -216,8 +215,8 @@ def _trust_lines(spec: TableSpec, rows: pd.DataFrame) -> list[str]:
         )
         lines.append(
             f"Letters: rows that share one do not differ in R@sum at {LEVEL:g}. Paired randomisation test, the answers "
-            f"to whole groups exchanged {TEST_DRAWS:,} times{runs}; Holm's correction for all pairs. P values, also "
-            f"for R@1: `{spec.name}.tests.csv`."
+            f"to whole groups exchanged {draws_for(len(spec.models)):,} times{runs}; Holm's correction for all pairs. "
+            f"P values, also for R@1: `{spec.name}.tests.csv`."
         )
     return lines
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -26,12 +27,12 @@ from lile.reporting.runs import ModelRuns
 from lile.reporting.spec import TableSpec
 from lile.seeds import seed_for
 
-DRAWS = 10_000
+LEAST_DRAWS = 10_000
 LEVEL = 0.05
 """Below this corrected p two rows are said to differ."""
 ROOT_SEED = 0
 """Not the config's: it would make a p value depend on more than the results it is of."""
-DECIMALS = 6
+DECIMALS = 8
 PIECE = 1 << 22
 """Exchanges held at once: 32 MiB."""
 PROTOCOL = "own"
@@ -56,13 +57,18 @@ TEST_COLUMNS = (
 )
 
 
-def paired_rows(spec: TableSpec, models: Sequence[ModelRuns], draws: int = DRAWS) -> pd.DataFrame:
+def draws_for(rows: int) -> int:
+    """Return how many draws a table of so many rows needs: the smallest corrected p must lie far below ``LEVEL``."""
+    return max(LEAST_DRAWS, round(10 * comb(rows, 2) / LEVEL))
+
+
+def paired_rows(spec: TableSpec, models: Sequence[ModelRuns], draws: int | None = None) -> pd.DataFrame:
     """Return the tests between every two of our rows, ``TEST_COLUMNS``; none where there is one row.
 
     Args:
         spec: the table.
         models: ours.
-        draws: B.
+        draws: B; by default :func:`draws_for` the table.
 
     Returns:
         ``difference`` is that of the table's means, row_a less row_b, in percent; ``p_holm`` is corrected for all pairs
@@ -73,7 +79,7 @@ def paired_rows(spec: TableSpec, models: Sequence[ModelRuns], draws: int = DRAWS
     """
     check_same_parts(spec, models)
     shares = [group_shares(parts_of(spec, one)) for one in models]
-    pairs = list(combinations(range(len(models)), 2))
+    pairs, draws = list(combinations(range(len(models)), 2)), draws or draws_for(len(models))
     if not pairs:
         return pd.DataFrame(columns=list(TEST_COLUMNS))
     differences_GSP = np.stack([shares[a] - shares[b] for a, b in pairs], axis=-1)

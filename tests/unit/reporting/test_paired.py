@@ -117,6 +117,14 @@ def test_pieces_of_draws_change_nothing_but_memory(monkeypatch):
     assert randomisation_p(differences, seed=5, draws=256).tolist() == whole.tolist()
 
 
+@pytest.mark.parametrize("rows", [2, 10, 40])
+def test_enough_draws_for_a_corrected_p_far_below_the_level(rows):
+    pairs = rows * (rows - 1) // 2
+    draws = paired.draws_for(rows)
+    assert holm(np.full(pairs, 1 / (1 + draws))).max() <= paired.LEVEL / 10
+    assert draws == {2: 10_000, 10: 10_000, 40: 156_000}[rows]
+
+
 def test_the_example_of_the_page():
     # +-4 +-1 -+2: 3, 5, 1 and 7, each with both signs; six of the eight are at least 3 from zero.
     assert randomisation_p(np.array([4.0, 1.0, -2.0]), seed=0, draws=20_000) == pytest.approx(6 / 8, abs=0.015)
