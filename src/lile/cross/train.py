@@ -14,9 +14,8 @@ from lile.cross.loop import CrossTrainer, optimizer_of
 from lile.cross.pairs import pair_table
 from lile.cross.rescore import match_logits
 from lile.cross.shortlist import Reranked, shortlist_pairs
-from lile.evaluation.fold import load_members
 from lile.evaluation.grid import Matrix
-from lile.evaluation.inputs import FoldInputs, images_with_role
+from lile.evaluation.inputs import FoldInputs, images_with_role, load_members
 from lile.evaluation.score import Scorer, score_matrix
 from lile.files import digest_of, sha256_of, write_json
 from lile.lock import work_lock

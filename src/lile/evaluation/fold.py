@@ -12,13 +12,12 @@ import pandas as pd
 from lile.evaluation.blocks import BlockStore
 from lile.evaluation.consecutive import check_block_images
 from lile.evaluation.grid import Block, Grid
-from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
+from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_members
 from lile.evaluation.outputs import write_evaluation
 from lile.evaluation.score import Scorer, compute_device
 from lile.evaluation.stream import Source, score_blocks
 from lile.files import digest_of, sha256_of
 from lile.lock import work_lock
-from lile.models.weights import load_weights
 
 
 def evaluate_fold(
@@ -113,15 +112,6 @@ class HeldOut:
         images = Source(self.image_ids, lambda run: scorer.images(self.image_ids[run]))
         texts = Source(self.text_ids, lambda run: scorer.texts(self.text_ids[run]))
         score_blocks(scorer.scores, images, texts, self.store, blocks, label=self.label + which)
-
-
-def load_members(config: Mapping[str, Any], files: FoldFiles, weights: Sequence[Path]) -> list[FoldInputs]:
-    """Return a trained row, or an ensemble's, ready to score; arguments as :func:`evaluate_fold` gets them."""
-    members = [load_fold({**config, "model_config": one}, files) for one in config["members"]]
-    for inputs, path in zip(members, weights, strict=True):
-        load_weights(inputs.model, path)
-        inputs.model.to(compute_device()).eval()
-    return members
 
 
 def held_out(

@@ -13,7 +13,7 @@ import torch
 from lile.data.records import read_descriptions, read_folds, read_images
 from lile.data.vocabulary import Vocabulary
 from lile.errors import InputError
-from lile.evaluation.score import Store
+from lile.evaluation.score import Store, compute_device
 from lile.features.image_encoder import load_image_encoder
 from lile.features.store import TokenStore
 from lile.features.text_encoder import load_text_encoder
@@ -21,6 +21,7 @@ from lile.features.word_store import WordStore
 from lile.models.config import ModelConfig
 from lile.models.model import RetrievalModel, SideParts
 from lile.models.side_config import SideConfig
+from lile.models.weights import load_weights
 from lile.models.words import WordEmbedding
 from lile.seeds import seed_for
 
@@ -110,6 +111,15 @@ def _words(
     store = WordStore(texts["text_id"].tolist(), texts["text"].tolist(), vocabulary)
     about = {"encoder": "words", "origin": "trained here", "vocabulary": len(vocabulary), "digest": vocabulary.digest}
     return SideParts(WordEmbedding(len(vocabulary), side.word_width), side.word_width), store, about
+
+
+def load_members(config: Mapping[str, Any], files: FoldFiles, weights: Sequence[Path]) -> list[FoldInputs]:
+    """Return a trained row, or an ensemble's, ready to score; arguments as ``evaluate_fold`` gets them."""
+    members = [load_fold({**config, "model_config": one}, files) for one in config["members"]]
+    for inputs, path in zip(members, weights, strict=True):
+        load_weights(inputs.model, path)
+        inputs.model.to(compute_device()).eval()
+    return members
 
 
 def images_with_role(folds: pd.DataFrame, fold: int, role: str) -> list[str]:

@@ -18,9 +18,9 @@ from lile.cross.rescore import match_logits
 from lile.cross.shortlist import shortlist_pairs
 from lile.cross.train import train_cross_fold
 from lile.errors import InputError
-from lile.evaluation.fold import evaluate_fold, load_members
+from lile.evaluation.fold import evaluate_fold
 from lile.evaluation.grid import Matrix
-from lile.evaluation.inputs import load_fold
+from lile.evaluation.inputs import load_fold, load_members
 from lile.evaluation.metrics import fold_metrics
 from lile.evaluation.score import Scorer, compute_device, score_matrix
 from lile.models.weights import load_weights, write_weights
