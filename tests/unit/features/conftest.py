@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dual_cases
 import pytest
 import torch
 
@@ -147,3 +148,16 @@ def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub") / "tiny_roberta"
     _save_text_model("Roberta", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One tiny dual encoder of each kind, as the hub has them."""
+    root = tmp_path_factory.mktemp("dual")
+    return {
+        "clip": dual_cases.save_clip(root / "clip"),
+        "align": dual_cases.save_align(root / "align", WORDS),
+        "siglip": dual_cases.save_siglip(root / "siglip", _save_tokenizer(root / "siglip", 1)),
+        "vision_text": dual_cases.save_vision_text(root / "vision_text", WORDS),
+        "chinese_clip": dual_cases.save_chinese_clip(root / "chinese_clip", WORDS),
+    }

@@ -16,6 +16,11 @@ _VISION = {
 _TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
+def block(folder: Path | str, **values: object) -> dict:
+    """A config block of one side of the model in ``folder``."""
+    return {"weights": str(folder), "library": "dual_encoder", "trainable_blocks": 0, **values}
+
+
 def save_clip(folder: Path) -> Path:
     """A CLIP with its byte-pair tokenizer and 77 positions."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel

@@ -15,40 +15,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dual_cases import block
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
-from lile import stages
-from lile.checks.encoders import check_encoder
 from lile.errors import InputError
 from lile.features.extract import extract_image_tokens, extract_text_tokens
 from lile.features.image_encoder import load_image_encoder
-from lile.features.layouts import DUAL_ENCODER, OPEN_CLIP
 from lile.features.store import TokenStore
 from lile.features.text_encoder import load_text_encoder
-from lile.features.weights import resolve_weights, weights_digest
 
 TEXTS = ["a gland", "necrosis and mitoses in the large tumour", "cells with dense nuclei", "stroma"]
 KINDS = ["clip", "align", "siglip", "vision_text", "chinese_clip"]
 OWN_LENGTH = {"clip": 77, "align": 64, "siglip": dual_cases.LENGTH, "vision_text": 40, "chinese_clip": 52}
 FULL_LENGTH = {"siglip"}  # padded to it, whatever the text
-
-
-def block(folder: Path | str, **values) -> dict:
-    return {"weights": str(folder), "library": "dual_encoder", "trainable_blocks": 0, **values}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory, words, save_tokenizer) -> dict[str, Path]:
-    """One tiny model of each kind, as the hub has them."""
-    root = tmp_path_factory.mktemp("hub")
-    return {
-        "clip": dual_cases.save_clip(root / "clip"),
-        "align": dual_cases.save_align(root / "align", words),
-        "siglip": dual_cases.save_siglip(root / "siglip", save_tokenizer(root / "siglip", 1)),
-        "vision_text": dual_cases.save_vision_text(root / "vision_text", words),
-        "chinese_clip": dual_cases.save_chinese_clip(root / "chinese_clip", words),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +68,10 @@ def published(folder: Path, pictures: list[Image.Image], texts: list[str], paddi
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_vectors_are_those_of_the_published_model(folders, pictures, kind):
-    image, text = load_image_encoder(block(folders[kind]), 0), load_text_encoder(block(folders[kind]), 0)
+    image, text = (
+        load_image_encoder(block(folders[kind]), 0),
+        load_text_encoder(block(folders[kind]), 0),
+    )
     padding = "max_length" if kind in FULL_LENGTH else True
     pixels, images, texts, _ = published(folders[kind], pictures, TEXTS, padding)
     ours = torch.stack([image.pixels(picture) for picture in pictures])
@@ -104,7 +88,10 @@ def test_vectors_are_those_of_the_published_model(folders, pictures, kind):
 @pytest.mark.parametrize("kind", ["clip", "align"])
 def test_the_whole_processor_gives_the_same(folders, pictures, kind):
     """What a person would write: processor(text, images) and the model's own logits; their ranks are the cosine's."""
-    image, text = load_image_encoder(block(folders[kind]), 0), load_text_encoder(block(folders[kind]), 0)
+    image, text = (
+        load_image_encoder(block(folders[kind]), 0),
+        load_text_encoder(block(folders[kind]), 0),
+    )
     processor = AutoProcessor.from_pretrained(folders[kind], backend="pil")
     model = AutoModel.from_pretrained(folders[kind])
     padding = {"padding": True} if kind == "clip" else {}  # ALIGN's processor has its own
@@ -120,10 +107,50 @@ def test_the_whole_processor_gives_the_same(folders, pictures, kind):
     assert scale > 0
 
 
+def test_a_folder_as_clip_was_published_in_2021_gives_the_same(folders, pictures, tmp_path):
+    """Sizes as bare numbers, a feature extractor, pickled weights with position ids, and an end marker numbered 2."""
+    folder = Path(shutil.copytree(folders["clip"], tmp_path / "clip"))
+    processor = json.loads((folder / "preprocessor_config.json").read_text())
+    kept = {
+        name: processor[name] for name in ("do_center_crop", "do_normalize", "do_resize", "image_mean", "image_std")
+    }
+    sizes = {"crop_size": dual_cases.SIDE_PX, "size": dual_cases.SIDE_PX, "resample": 3}
+    old = {**kept, **sizes, "feature_extractor_type": "CLIPFeatureExtractor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(old))
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    (folder / "config.json").write_text(json.dumps(config))
+    state = load_file(folder / "model.safetensors")
+    state["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    for load, inputs in (
+        (load_image_encoder, lambda encoder: (torch.stack([encoder.pixels(picture) for picture in pictures]),)),
+        (load_text_encoder, lambda encoder: encoder.tokenize(TEXTS)[:2]),
+    ):
+        ours, before = load(block(folders["clip"]), 0), load(block(folder), 0)
+        with torch.no_grad():
+            torch.testing.assert_close(before.stem(*inputs(before)), ours.stem(*inputs(ours)))
+
+
+def test_a_folder_as_transformers_5_saves_processors_gives_the_same(folders, pictures, tmp_path):
+    folder = Path(shutil.copytree(folders["clip"], tmp_path / "clip"))
+    AutoProcessor.from_pretrained(folder).save_pretrained(folder)
+    (folder / "preprocessor_config.json").unlink()
+    assert "image_processor" in json.loads((folder / "processor_config.json").read_text())
+    ours, now = (load_image_encoder(block(place), 0) for place in (folders["clip"], folder))
+    assert torch.equal(now.pixels(pictures[0]), ours.pixels(pictures[0]))
+    ours, now = (load_text_encoder(block(place), 0) for place in (folders["clip"], folder))
+    assert all(torch.equal(a, b) for a, b in zip(now.tokenize(TEXTS)[:2], ours.tokenize(TEXTS)[:2], strict=True))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_store_has_one_vector_per_item_and_knows_its_model(folders, tables, tmp_path, kind):
     images, texts = tables
-    image, text = load_image_encoder(block(folders[kind]), 0), load_text_encoder(block(folders[kind]), 0)
+    image, text = (
+        load_image_encoder(block(folders[kind]), 0),
+        load_text_encoder(block(folders[kind]), 0),
+    )
     extract_image_tokens(images, image, tmp_path / "i.h5", name="see", batch_size=3, threads=2)
     extract_text_tokens(texts, text, tmp_path / "t.h5", name="read", batch_size=3)
     rgb = [Image.open(path) for path in images["path"]]
@@ -198,129 +225,6 @@ def test_the_scripts(folders, tables, tmp_path, run_script: Callable[..., None])
         run_script(f"{modality}_tokens", *words, "--log", tmp_path / "log")
         store = TokenStore([out])
         assert (len(store), store.width, store.about["library"]) == (4, 12, "dual_encoder")
-
-
-@pytest.mark.parametrize(
-    ("gone", "said"),
-    [
-        (["preprocessor_config.json"], r"image processor \(preprocessor_config\.json or processor.*\) missing"),
-        (["vocab.json", "merges.txt"], r"tokenizer \(tokenizer\.json or vocab\.json and merges\.txt.* missing"),
-        (["merges.txt"], r"tokenizer \(tokenizer\.json or vocab\.json and merges\.txt.* missing"),
-        (["model.safetensors"], "weights missing"),
-        (["config.json", "model.safetensors"], r"config\.json and weights missing"),
-    ],
-)
-@pytest.mark.parametrize("modality", ["image", "text"])
-def test_a_folder_that_lacks_files_is_named_with_them(folders, tmp_path, modality, gone, said):
-    folder = Path(shutil.copytree(folders["clip"], tmp_path / "clip"))
-    for name in gone:
-        (folder / name).unlink()
-    load = load_image_encoder if modality == "image" else load_text_encoder
-    with pytest.raises(InputError, match=said) as caught:
-        load(block(folder), 0)
-    message = str(caught.value)
-    assert str(folder) in message
-    assert "expected the hub's own layout, config.json, model.safetensors" in message
-    assert "\n" not in message
-    found = check_encoder("clip", {**block(folder), "modality": modality}, modality, tmp_path)
-    assert (found.status, found.found) == ("FAIL", message)
-
-
-def test_half_a_model_is_no_dual_encoder(folders, tmp_path):
-    from transformers import CLIPModel
-
-    folder = Path(shutil.copytree(folders["clip"], tmp_path / "half"))
-    CLIPModel.from_pretrained(folder).vision_model.save_pretrained(folder)
-    with pytest.raises(InputError, match=r"is no dual encoder.*CLIPModel"):
-        load_image_encoder(block(folder), 0)
-
-
-def test_weights_without_the_projection_are_refused(folders, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    folder = Path(shutil.copytree(folders["clip"], tmp_path / "clip"))
-    state = load_file(folder / "model.safetensors")
-    del state["visual_projection.weight"]
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"do not fill a CLIPModel: missing \['visual_projection\.weight'\]"):
-        load_image_encoder(block(folder), 0)
-
-
-def test_files_of_two_models_are_refused(folders, tmp_path):
-    folder = Path(shutil.copytree(folders["clip"], tmp_path / "clip"))
-    found = json.loads((folder / "preprocessor_config.json").read_text())
-    other = {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}}
-    (folder / "preprocessor_config.json").write_text(json.dumps(found | other))
-    with pytest.raises(InputError, match="cannot read what its own processor"):
-        load_image_encoder(block(folder), 0)
-    (folder / "preprocessor_config.json").write_text(json.dumps({**found, "do_center_crop": False}))
-    with pytest.raises(InputError, match="needed is one fixed size"):
-        load_image_encoder(block(folder), 0)
-    (folder / "preprocessor_config.json").write_text("{")
-    with pytest.raises(InputError, match="no image processor can be loaded"):
-        load_image_encoder(block(folder), 0)
-    vocabulary = json.loads((folder / "vocab.json").read_text())
-    (folder / "vocab.json").write_text(json.dumps({**vocabulary, "extra": len(vocabulary)}))
-    with pytest.raises(InputError, match="Check that tokenizer files and config"):
-        load_text_encoder(block(folder), 0)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"trainable_blocks": 2}, "set trainable_blocks: 0"),
-        ({"weights": "random", "config": "x"}, "has pretrained weights"),
-        ({"image_size_px": 64}, "its own processor makes 32 px"),
-        ({"library": "open_clip"}, "open_clip_config.json and weights missing.*set library: dual_encoder"),
-        ({"library": "dual"}, "image with timm or dual_encoder or open_clip"),
-    ],
-)
-def test_a_wrong_config_is_refused_with_a_word_on_what_to_do(folders, change, said):
-    with pytest.raises(InputError, match=said):
-        load_image_encoder({**block(folders["clip"]), **change}, 0)
-
-
-def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError) as caught:
-        load_image_encoder(block("vinid/plip"), 0)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in ("config.json", "preprocessor_config.json", "tokenizer files", "HF_HUB_OFFLINE is set"):
-        assert word in message
-    assert message.endswith("of the hub repository vinid/plip into resources/encoders/vinid--plip/")
-    found = check_encoder("plip", {**block("vinid/plip"), "modality": "image"}, "image", tmp_path)
-    assert (found.status, found.found) == ("FAIL", message)
-
-
-def test_of_a_hub_repository_with_both_layouts_the_library_decides_what_is_read(folders, tmp_path, monkeypatch):
-    """QuiltNet is published in both; a folder of it may hold all of them."""
-    folder = Path(shutil.copytree(folders["clip"], tmp_path / "resources" / "encoders" / "me--quilt"))
-    (folder / "open_clip_model.safetensors").write_bytes(b"another model")
-    (folder / "open_clip_config.json").write_text("{}")
-    monkeypatch.chdir(tmp_path)
-    assert resolve_weights("me/quilt", DUAL_ENCODER).resolve() == folder
-    assert resolve_weights("me/quilt", OPEN_CLIP).resolve() == folder
-    assert weights_digest(folder, DUAL_ENCODER) == weights_digest(folders["clip"], DUAL_ENCODER)
-    assert weights_digest(folder, OPEN_CLIP) != weights_digest(folder, DUAL_ENCODER)
-    names = [*(path.name for path in folder.iterdir()), "tf_model.h5", "pytorch_model.bin", "README.md"]
-    assert DUAL_ENCODER.wanted_among(names) == [
-        "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json",
-        "merges.txt",
-    ]  # fmt: skip
-    assert OPEN_CLIP.wanted_among(names)[:2] == ["open_clip_config.json", "open_clip_model.safetensors"]
-
-
-def test_the_workflow_watches_a_folders_files(folders):
-    def watched(library: str) -> set[str]:
-        encoder = {"weights": str(folders["clip"]), "config": None, "convert_from": None, "library": library}
-        return {Path(path).name for path in stages.encoder_files({"encoders": {"clip": encoder}}, "clip")}
-
-    files = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"}
-    assert watched("dual_encoder") == files | {"merges.txt"}
-    assert watched("timm") == {"config.json", "model.safetensors"}
 
 
 def test_other_encoders_need_no_transformers_and_no_open_clip(tiny_deit):
