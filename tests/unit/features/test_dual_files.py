@@ -18,6 +18,7 @@ from lile.features.image_encoder import load_image_encoder
 from lile.features.layouts import DUAL_ENCODER, OPEN_CLIP
 from lile.features.text_encoder import load_text_encoder
 from lile.features.weights import resolve_weights, weights_digest
+from lile.fingerprint import files_behind
 
 
 @pytest.mark.parametrize(
@@ -137,3 +138,14 @@ def test_the_workflow_watches_a_folders_files(folders):
     files = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"}
     assert watched("dual_encoder") == files | {"merges.txt"}
     assert watched("timm") == {"config.json", "model.safetensors"}
+
+
+def test_a_change_of_one_sides_code_makes_only_that_sides_tokens_again(project_root):
+    behind = {
+        side: {path.stem for path in files_behind(project_root / f"workflow/scripts/{side}_tokens.py", project_root)}
+        for side in ("image", "text")
+    }
+    assert {"dual_image", "dual_encoder", "open_clip_model"} <= behind["image"]
+    assert {"dual_text", "dual_encoder", "open_clip_model"} <= behind["text"]
+    assert not {"dual_text", "text_encoder", "transformers_model"} & behind["image"]
+    assert not {"dual_image", "image_encoder", "timm_model"} & behind["text"]
