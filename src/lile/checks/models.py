@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lile.checks.findings import Check, failed, passed, warned
 from lile.config_checks import row_config
 from lile.cross.config import CrossConfig
 from lile.errors import InputError
-from lile.features.weights import weights_available
+from lile.features.layouts import has_tokenizer
+from lile.features.weights import local_weights, weights_available
 
 
 def check_models(config: Mapping[str, Any], dataset: str) -> Iterator[Check]:
@@ -46,13 +48,25 @@ def _described(block: Mapping[str, Any]) -> str:
     model = row_config(block)
     if block.get("kind") == "cross_encoder":
         cross = CrossConfig.from_dict(block)
-        there, where = weights_available(cross.weights)
-        if not there:
-            raise InputError(where)
-        return f"re-ranks the best {cross.shortlist.top} of {cross.shortlist.model}; {where}"
+        return f"re-ranks the best {cross.shortlist.top} of {cross.shortlist.model}; {_cross_files(cross)}"
     if model is None:
         return f"{block['kind']} of {', '.join(block['members'])}"
     if model.preset in ("paper", "scaled"):
         return f"preset {model.preset}, {model.maps} maps of {model.width}, {model.steps} steps"
     sides = f"image {model.image.pooling}, text {model.text.pooling} from {model.text.source}"
     return f"preset {model.preset}, {sides}, width {model.width}, matching {model.matching.kind}"
+
+
+def _cross_files(cross: CrossConfig) -> str:
+    """Return where a cross-encoder's BERT is. Raises :class:`InputError` for files that are not there."""
+    there, where = weights_available(cross.weights)
+    if not there:
+        raise InputError(where)
+    folder = Path(cross.config) if cross.config is not None else local_weights(cross.weights)
+    if folder is not None and not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no config.json; name the folder of a BERT")
+    if folder is not None and not has_tokenizer(folder):
+        raise InputError(f"{folder}: no tokenizer; put tokenizer.json or vocab.txt of the same BERT into it")
+    if cross.tags is not None and not Path(cross.tags).is_file():
+        raise InputError(f"tags: {cross.tags} is not there; name a CSV with image_id and tags, or set it to null")
+    return where

@@ -74,6 +74,13 @@ def test_the_check_says_where_the_weights_are(tmp_path, bert_files):
     found = check_model("oscar", {**block, "weights": str(bert_files)})
     assert "re-ranks the best 20 of lile_demo; weights in" in str(found)
     assert "no such folder of weights" in str(check_model("oscar", {**block, "weights": "./nowhere"}))
+    assert "none.csv is not there" in str(
+        check_model("oscar", {**block, "weights": str(bert_files), "tags": "none.csv"})
+    )
+    (bert_files / "vocab.txt").unlink()
+    assert "no tokenizer" in str(check_model("oscar", {**block, "weights": str(bert_files)}))
+    random = {**block, "weights": "random", "config": str(tmp_path)}
+    assert "no config.json" in str(check_model("oscar", random))
 
 
 @pytest.fixture
