@@ -125,7 +125,7 @@ def _draw_recalls(axes: Any, spec: TableSpec, runs: Mapping[str, Sequence[Ranked
 
 def _draw_ablation(axes: Any, spec: TableSpec, rows: pd.DataFrame, protocol: str) -> None:
     """Draw R@sum over the number that the rows vary in; bars are intervals, or ± std where there are none."""
-    points = sorted(_points(spec, rows))
+    points = sorted(ablation_points(spec, rows))
     places, means, below, above = (list(values) for values in zip(*points, strict=True)) if points else ([], [], [], [])
     style = {"color": COLOURS[0], "marker": "o", "capsize": 4, "linewidth": 1.3}
     axes.errorbar(places, means, yerr=[below, above], **style)
@@ -136,7 +136,7 @@ def _draw_ablation(axes: Any, spec: TableSpec, rows: pd.DataFrame, protocol: str
     axes.grid(visible=True, alpha=0.3)
 
 
-def _points(spec: TableSpec, rows: pd.DataFrame) -> Iterator[tuple[float, float, float, float]]:
+def ablation_points(spec: TableSpec, rows: pd.DataFrame) -> Iterator[tuple[float, float, float, float]]:
     """Yield (number, R@sum, how far the bar goes down, how far up) of every row that has a number."""
     totals = rows[(rows["source"] == "ours") & (rows["metric"] == "Rsum")].set_index("row")
     for row, value in spec.values.items():

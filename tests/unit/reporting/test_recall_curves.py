@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from lile.evaluation.recalls import chance_of
 from lile.evaluation.relevance import relevance_of, relevant_counts
-from lile.reporting.recall_curves import depths_of, plot_recalls, ranked_run, read_ranked, recall_curve
+from lile.reporting.recall_curves import ablation_points, depths_of, plot_recalls, ranked_run, read_ranked, recall_curve
 from lile.reporting.style import looks
 
 
@@ -26,8 +27,6 @@ def test_a_curve_is_the_share_of_queries_with_a_hit_so_far():
 
 
 def test_right_items_are_counted_as_the_evaluation_does(fold_of):
-    import pandas as pd
-
     arrays = fold_of(12, 5.0, seed=1).arrays
     run = ranked_run(arrays)
     images, owners = arrays["image_ids"].tolist(), arrays["image_ids"][arrays["description_image"]]
@@ -64,13 +63,11 @@ def test_a_picture_with_a_panel_for_each_direction_and_protocol(fold_of, tidy, s
 
 
 def test_ablation_bars_are_intervals_where_there_are_any(fold_of, tidy, spec):
-    from lile.reporting.recall_curves import _points
-
     rows = tidy({"a": [1, 2, 3, 4, 5, 6, 21.0], "b": [1, 2, 3, 4, 5, 6, 30.0]}, std=2.0)
     about = spec(vary="steps", values={"b": 1, "a": 4, "gone": 7})
-    assert sorted(_points(about, rows)) == [(1, 30, 2, 2), (4, 21, 2, 2)]
+    assert sorted(ablation_points(about, rows)) == [(1, 30, 2, 2), (4, 21, 2, 2)]
     with_intervals = rows.assign(low=rows["mean"] - 1, high=rows["mean"] + 3)
-    assert sorted(_points(about, with_intervals)) == [(1, 30, 1, 3), (4, 21, 1, 3)]
+    assert sorted(ablation_points(about, with_intervals)) == [(1, 30, 1, 3), (4, 21, 1, 3)]
 
 
 def test_many_rows_all_look_different_and_have_a_legend(fold_of, tidy, spec, tmp_path):
