@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 BASE = ROOT / "config" / "config.yaml"
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same result, ten times as fast where libyaml is there
+
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<otherwise>:-[^}]*)?\}")
 
 
@@ -87,13 +89,13 @@ def read_schema() -> dict[str, Any]:
     """Return the JSON schema of the config. Raises :class:`InputError` outside of a checkout."""
     if not SCHEMA.is_file():
         raise InputError(f"{SCHEMA}: not found. LILE runs from its checkout: install it with 'make setup' there")
-    schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    schema: dict[str, Any] = yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=_LOADER)
     return schema
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Name a config file that exists") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
