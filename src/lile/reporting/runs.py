@@ -161,7 +161,14 @@ def _recipe(spec: TableSpec, run: dict[str, Any]) -> dict[str, Any]:
     recipe = _flat({key: value for key, value in settings.items() if key not in apart})
     for side in ("image", "text"):
         recipe[f"weights of the {side} encoder"] = run["encoders"][side].get("weights_digest")
-    return recipe | {f"content of {path}": digest for path, digest in run.get("inputs", {}).items()}
+    # An ensemble's fold is made from its members' files of the same fold; what they were made from stands here, too.
+    shared = {path: digest for path, digest in run.get("inputs", {}).items() if not _is_of_fold(path, run["fold"])}
+    return recipe | {f"content of {path}": digest for path, digest in shared.items()}
+
+
+def _is_of_fold(path: str, fold: int) -> bool:
+    """Return whether a file lies in some row's folder of this fold."""
+    return Path(path).parent.name == f"fold-{fold}"
 
 
 def _check_same_test(spec: TableSpec, models: list[ModelRuns]) -> None:

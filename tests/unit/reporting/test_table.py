@@ -225,6 +225,17 @@ def test_folds_that_do_not_belong_together_are_refused(results, keys, value, mes
     assert not (results / "tables").exists()
 
 
+def test_an_ensembles_folds_stand_each_on_its_members_files_of_that_fold(results):
+    for fold in range(3):
+        path = results / "demo" / "lile" / f"fold-{fold}" / "run.json"
+        shared = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+        change(path, "inputs", value={**shared, f"results/demo/lile_paper/fold-{fold}/run.json": f"digest {fold}"})
+    assert pick(make(results)[0], row="lile")
+    change(path, "inputs", value={**shared, "results/demo/lile_paper/fold-0/run.json": "of another fold"})
+    with pytest.raises(InputError, match="content of results/demo/lile_paper/fold-0/run.json"):
+        make(results)
+
+
 def test_figures_of_this_and_of_other_data_can_stand_in_one_file(results, project_root, tmp_path):
     here = (project_root / "config" / "published" / "arch.csv").read_text(encoding="utf-8")
     mixed = tmp_path / "coco_mine.csv"  # its name says nothing
