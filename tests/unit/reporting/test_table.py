@@ -232,7 +232,7 @@ def test_an_ensembles_folds_stand_each_on_its_members_files_of_that_fold(results
         change(path, "inputs", value={**shared, f"results/demo/lile_paper/fold-{fold}/run.json": f"digest {fold}"})
     assert pick(make(results)[0], row="lile")
     change(path, "inputs", value={**shared, "results/demo/lile_paper/fold-0/run.json": "of another fold"})
-    with pytest.raises(InputError, match="content of results/demo/lile_paper/fold-0/run.json"):
+    with pytest.raises(InputError, match=r"content of results/demo/lile_paper/fold-0/run\.json"):
         make(results)
 
 
