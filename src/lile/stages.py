@@ -350,8 +350,9 @@ def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["table"]
     dataset = config["datasets"][config["tables"][name]["dataset"]]
     folds = dataset["folds"]
-    shown = {"kind": dataset["kind"], "folds": folds["count"]} | _keys(folds, "seeds", "by", "group_by")
     table = config["tables"][name]
+    shown = {"kind": dataset["kind"], "data": data_of(config, table["dataset"]), "folds": folds["count"]}
+    shown |= _keys(folds, "seeds", "by", "group_by")
     of_rows = {
         key: {model: said for model, said in table[key].items() if model in table["models"]}
         for key in ("labels", "compare", "values")

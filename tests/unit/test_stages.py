@@ -11,6 +11,7 @@ import pytest
 
 from lile import stages
 from lile.config import ROOT, load
+from lile.reporting.spec import TableSpec
 
 WILDCARDS = {
     "demo": {"dataset": "demo", "model": "lile_demo", "fold": "1", "table": "demo", "archive": "books_set"},
@@ -108,6 +109,12 @@ def test_an_unknown_stage_or_missing_wildcard_is_an_error(config):
         stages.slice_for("no_such_stage", config)
     with pytest.raises(KeyError):
         stages.slice_for("train", config, dataset="demo")
+
+
+@pytest.mark.parametrize(("table", "name"), [("arch", "arch"), ("arch_plain", "arch"), ("coco", "coco")])
+def test_a_table_knows_its_data_by_the_name_that_published_figures_have(config, table, name):
+    spec = TableSpec.from_config(json.loads(stages.slice_for("table", config, table=table)))
+    assert name in spec.data_names
 
 
 def test_lists(config):

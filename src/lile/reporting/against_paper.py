@@ -68,7 +68,7 @@ def against_paper(spec: TableSpec, rows: pd.DataFrame, published: Mapping[str, p
 
 def _lines(spec: TableSpec, ours: pd.DataFrame, printed: Any) -> Iterator[dict[str, Any]]:
     """Yield one row's figures beside one method's; none where the row was not evaluated under that protocol."""
-    other = printed["dataset"] != spec.kind
+    other = printed["dataset"] not in spec.data_names
     notes = [f"the paper measured on OTHER data than {spec.dataset}" if other else "", printed["note"]]
     cells = ours[ours["source"] == "ours"].set_index(["direction", "metric"])
     for way, name in FIGURES if len(cells) else ():

@@ -138,7 +138,7 @@ def _letters(cells: pd.DataFrame) -> str:
 
 def _published_line(spec: TableSpec, method: Any) -> str:
     """Return a published row, as printed."""
-    dagger = r"$^{\dagger}$" if method["dataset"] == spec.kind else r"$^{\ddagger}$"
+    dagger = r"$^{\dagger}$" if method["dataset"] in spec.data_names else r"$^{\ddagger}$"
     figures = [f"{method[f'{way}/{name}']:.1f}" for way, name in KEYS[:-1]]
     beside = f" [{method['Rsum_of_recalls']:.1f}]" if method["Rsum_differs"] else ""
     return f"{escape(method['method'])}{dagger} & {' & '.join(figures)} & {method['Rsum_printed']:.1f}{beside} \\\\"
@@ -178,7 +178,7 @@ def _runs(spec: TableSpec) -> str:
 
 def _daggers(spec: TableSpec, published: pd.DataFrame) -> list[str]:
     """Return what the marks of published rows mean."""
-    here = published["dataset"] == spec.kind
+    here = published["dataset"].isin(spec.data_names)
     sources = escape("; ".join(sorted({source.split(", citing")[0] for source in published["source"]})))
     words = [rf"$^{{\dagger}}$As published, not computed by us ({sources})."] if here.any() else []
     if not here.all():

@@ -178,11 +178,9 @@ def _model_line(spec: TableSpec, one: ModelRuns) -> str:
     """Return the model's preset and encoders, saying loudly where weights are random."""
     label = spec.label(one.model)
     name = f"**{one.model}**" if label == one.model else f"**{label}** (`{one.model}`)"
-    sides = random_sides(one)
-    encoders = ", ".join(
-        f"{side} encoder {encoder_name(one, side)} ({'**RANDOM weights**' if side in sides else 'pretrained'})"
-        for side in ("image", "text")
-    )
+    origins = {side: one.encoders[side].get("origin", "?") for side in ("image", "text")}
+    origins |= dict.fromkeys(random_sides(one), "**RANDOM weights**")
+    encoders = ", ".join(f"{side} encoder {encoder_name(one, side)} ({origin})" for side, origin in origins.items())
     meaning = PRESETS.get(one.preset, "see the manifest")
     mixed = f" **Trained by {one.codes} versions of the code.**" if one.codes > 1 else ""
     return f"Ours: {name}, preset {one.preset} ({meaning}); {encoders}.{mixed}"
@@ -248,7 +246,7 @@ def _published_lines(spec: TableSpec, published: pd.DataFrame) -> list[str]:
     """Return where the published rows come from and how far they can be compared."""
     sources = sorted({source.split(", citing")[0] for source in published["source"]})
     lines = [f"Published rows are as printed, one figure each, without a spread: {'; '.join(sources)}."]
-    other = published[published["dataset"] != spec.kind]
+    other = published[~published["dataset"].isin(spec.data_names)]
     if len(other):
         names = ", ".join(dict.fromkeys(other["method"]))
         data = ", ".join(sorted(set(other["dataset"])))

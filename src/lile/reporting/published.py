@@ -89,8 +89,8 @@ def published_rows(path: Path) -> list[dict[str, str]]:
     Needs no pandas: the config is checked with it each time the Snakefile is parsed, and that is in every job.
 
     Args:
-        path: CSV with the columns ``PUBLISHED_COLUMNS``: ``dataset`` is the kind of dataset the figures were measured
-            on (arch, coco), recalls are in percent, ``Rsum_printed`` is as the paper prints it.
+        path: CSV with the columns ``PUBLISHED_COLUMNS``: ``dataset`` is the kind or name of the dataset that was
+            measured on (arch, coco), recalls are in percent, ``Rsum_printed`` is as the paper prints it.
 
     Raises:
         InputError: the file is missing, not UTF-8, lacks a column, names a method twice, or holds a figure that is no

@@ -195,7 +195,7 @@ def _published_rows(spec: TableSpec, published: pd.DataFrame, protocol: str) -> 
     rows: list[dict[str, Any]] = []
     for _, method in published.iterrows():
         notes = [f"as printed in: {method['source']}", method["note"]]
-        if method["dataset"] != spec.kind:
+        if method["dataset"] not in spec.data_names:
             notes.insert(0, f"measured on OTHER data than {spec.dataset}")
         beside = f"its six recalls sum to {method['Rsum_of_recalls']:.1f}" if method["Rsum_differs"] else ""
         figures = [(way, name, method[f"{way}/{name}"], "") for way in DIRECTIONS for name in RECALLS]

@@ -43,6 +43,8 @@ class TableSpec:
     group_by: str | None = None
     seeds: int = 1
     """How often each fold was trained; run r is fold ``r % folds`` with seed ``r // folds``."""
+    data: str | None = None
+    """The dataset whose images and texts it has, where that is another one."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> TableSpec:
@@ -73,7 +75,13 @@ class TableSpec:
             values=dict(config.get("values") or {}),
             group_by=config.get("group_by"),
             seeds=int(config.get("seeds", 1)),
+            data=config.get("data"),
         )
+
+    @property
+    def data_names(self) -> set[str]:
+        """What published figures may call these data: the dataset's kind, or its name (COCO is of kind ``pairs``)."""
+        return {self.kind, self.data or self.dataset}
 
     def label(self, model: str) -> str:
         """Return what a page calls a row of ours."""

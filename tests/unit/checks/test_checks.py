@@ -350,6 +350,8 @@ def test_the_trials_are_ready_to_run(dataset, counts, test_data, project_root, m
 
     monkeypatch.setenv("LILE_TEST_DATA", str(test_data))
     monkeypatch.chdir(project_root)
-    checks = check_dataset(load([project_root / "config" / "trial" / f"{name}.yaml" for name in ("rows", dataset)]), dataset)
+    checks = check_dataset(
+        load([project_root / "config" / "trial" / f"{name}.yaml" for name in ("rows", dataset)]), dataset
+    )
     assert not failures(checks), [check.line for check in failures(checks)]
     assert any(counts in check.found for check in checks)

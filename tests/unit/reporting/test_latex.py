@@ -74,7 +74,7 @@ def test_published_rows_are_as_printed_and_marked(tidy, spec, project_root):
     page = render_latex(spec(), tidy(OURS), published)
     assert lines_of(page)[r"LILE$^{\dagger}$"] == ["44.8", "57.4", "64.4", "36.7", "52.2", "61.7", "317.1 [317.2]"]
     assert "As published, not computed by us (LILE paper, Table 2 (ARCH))" in page
-    other = render_latex(spec(kind="pairs"), tidy(OURS), published)
+    other = render_latex(spec(kind="pairs", dataset="mine"), tidy(OURS), published)
     assert r"LILE$^{\ddagger}$" in other
     assert r"\textbf{other data} (arch)" in other
     assert r"$^{\dagger}$" not in other

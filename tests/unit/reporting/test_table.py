@@ -98,7 +98,10 @@ def test_synthetic_data_and_random_weights_are_said_loudly(results):
     assert "RANDOM weights" in pick(rows, row="lile")[0]["note"]
     assert pick(rows, row="lile")[0]["encoders"] == "tiny_vit (random) + minilm (pretrained)"
     assert pick(rows, row="lile")[0]["preset"] == "scaled"
+    for path in results.glob("demo/lile/fold-*/run.json"):
+        change(path, "encoders", "text", value={"encoder": "words", "origin": "trained here", "vocabulary": 9})
     real, page = make(results, kind="pairs")
+    assert "image encoder tiny_vit (**RANDOM weights**), text encoder words (trained here)." in page
     assert "SYNTHETIC" not in page
     assert not any("SYNTHETIC" in row["note"] for row in real)
 
@@ -143,6 +146,14 @@ def test_blocks_of_test_images_are_a_protocol_with_published_figures_of_its_own(
     assert page.count("| PVSE (published)") == 2
     assert page.index("## Own captions\n") < page.index("## Own captions, in blocks") < page.index("## Same group")
     assert page.count("OTHER DATA") == 1
+    for named in ({"data": "coco"}, {"kind": "coco"}):  # COCO itself, by name as long as it is read as pairs
+        config = {"kind": "pairs", "published": {"own": str(files["5k"])}, "compare": {"lile": "LILE"}} | named
+        rows, page = make(results, **config)
+        tex = (results / "tables" / "demo.tex").read_text(encoding="utf-8")
+        compared = (results / "tables" / "demo.vs_paper.csv").read_text(encoding="utf-8")
+        assert not [
+            text for text in (page, tex, compared, *(row["note"] for row in rows)) if "other data" in text.lower()
+        ]
     with pytest.raises(InputError, match="'group' is no protocol of published figures"):
         make(results, published={"group": str(files["5k"])})
 
