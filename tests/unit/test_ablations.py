@@ -196,8 +196,8 @@ def test_all_mistakes_are_listed_at_once(small):
 def test_the_shipped_ablations_are_those_of_the_issue():
     config = load([])
     rows = {name: len(config["tables"][f"arch_{name}"]["models"]) for name in config["ablations"]}
-    assert rows == {"steps": 4, "pooling": 3, "direct": 3, "gate": 3, "alpha": 2, "maps": 4, "width": 3}
+    assert rows == {"steps": 4, "pooling": 3, "values": 2, "direct": 3, "gate": 3, "alpha": 2, "maps": 4, "width": 3}
     distinct = {model for name in rows for model in config["tables"][f"arch_{name}"]["models"]}
-    assert len(distinct) == 1 + 3 + 2 + 2 + 1 + 1 + 3 + 2, "lile_scaled and what differs; K = 1 is shared"
+    assert len(distinct) == 1 + 3 + 2 + 1 + 2 + 1 + 1 + 3 + 2, "lile_scaled and what differs; K = 1 is shared"
     assert config["tables"]["coco_steps"]["published"].endswith("config/published/steps.csv")
     assert config["tables"]["arch_steps"]["published"] is None
