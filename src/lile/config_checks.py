@@ -130,11 +130,19 @@ def row_config(block: Mapping[str, Any]) -> ModelConfig | None:
 
 def _members(config: Mapping[str, Any], where: str, members: Sequence[str]) -> Iterator[str]:
     """Check that an ensemble's members are there, have scores of their own, and read the same tokens."""
-    encoders = [config["models"][name].get("encoders") for name in members if name in config["models"]]
-    if any(chosen != encoders[0] for chosen in encoders):
+    blocks = [config["models"][name] for name in members if name in config["models"]]
+    if any(block.get("encoders") != blocks[0].get("encoders") for block in blocks):
         yield f"{where}: they have different encoders; give all the same, or leave models.<name>.encoders out"
+    if len({_vocabulary(block) for block in blocks}) > 1:
+        yield f"{where}: they read different words; give all the same text.source and text.min_count"
     for member in members:
         yield from _row_of_kind(config, where, member, ("trained",))
+
+
+def _vocabulary(block: Mapping[str, Any]) -> int | None:
+    """Return what decides a row's vocabulary within a fold; ``None`` where it reads no words."""
+    text = block.get("text", {})
+    return text["min_count"] if text.get("source") == "words" else None
 
 
 def _row_of_kind(config: Mapping[str, Any], where: str, name: str, kinds: Sequence[str]) -> Iterator[str]:

@@ -193,6 +193,8 @@ def test_mistakes_are_named_with_their_place_and_the_way_out(small, path, value,
     [
         (["first", "both"], ["models.outer.members: both is of kind ensemble", "needed is one of kind trained"]),
         (["first", "elsewhere"], ["models.outer.members: they have different encoders"]),
+        (["first", "reader"], ["models.outer.members: they read different words", "text.source"]),
+        (["reader", "rarer"], ["models.outer.members: they read different words", "text.min_count"]),
     ],
 )
 def test_an_ensembles_members_have_scores_of_the_same_tokens(small, members, words):
@@ -200,6 +202,10 @@ def test_an_ensembles_members_have_scores_of_the_same_tokens(small, members, wor
     small["models"] |= {
         "second": {},
         "elsewhere": {"encoders": {"image": "look"}},
+        "reader": {"text": {"source": "words"}},
+        "rarer": {"text": {"source": "words", "min_count": 1}},
+        "wider": {"text": {"source": "words", "word_width": 30}},
+        "readers": {"kind": "ensemble", "members": ["reader", "wider"]},
         "both": {"kind": "ensemble", "members": ["first", "second"]},
     }
     prepare(small)
