@@ -22,7 +22,8 @@ SIDE = {"i2t": "text", "t2i": "image"}  # what is retrieved
 PRESETS = {
     "paper": "margin on the summed score, as printed",
     "scaled": "margin on the mean of the score's 2K terms, not as printed",
-    "custom": "a setting of its own, see the manifest",
+    "custom": "a LILE of its own setting",
+    "baseline": "another model than LILE",
 }
 BLOCKS = {
     "own": "## Own captions\n\nRight is only what belongs to the very image. "
@@ -61,6 +62,7 @@ def render_markdown(
     facts = [
         _data_line(spec, models[0]),
         *(_model_line(spec, one) for one in models),
+        f"All settings of a row: `results/{spec.dataset}/<row>/fold-0/run.json`.",
         _spread_line(spec),
         _reading_line(),
     ]
@@ -181,9 +183,19 @@ def _model_line(spec: TableSpec, one: ModelRuns) -> str:
     origins = {side: one.encoders[side].get("origin", "?") for side in ("image", "text")}
     origins |= dict.fromkeys(random_sides(one), "**RANDOM weights**")
     encoders = ", ".join(f"{side} encoder {encoder_name(one, side)} ({origin})" for side, origin in origins.items())
-    meaning = PRESETS.get(one.preset, "see the manifest")
+    meaning = PRESETS.get(one.preset, "unknown here")
     mixed = f" **Trained by {one.codes} versions of the code.**" if one.codes > 1 else ""
-    return f"Ours: {name}, preset {one.preset} ({meaning}); {encoders}.{mixed}"
+    return f"Ours: {name}, preset {one.preset} ({meaning}{_built_on(one)}); {encoders}.{mixed}"
+
+
+def _built_on(one: ModelRuns) -> str:
+    """Return which rows an ensemble or a cross-encoder stands on; nothing of a row that stands by itself."""
+    config = one.runs[0]["config"]
+    if "members" in config:
+        return f"; the mean of the scores of {' and '.join(config['members'])}"
+    if "shortlist" in config:
+        return f"; scores the best {config['shortlist']['top']} of {config['shortlist']['model']} again"
+    return ""
 
 
 def _spread_line(spec: TableSpec) -> str:

@@ -247,6 +247,19 @@ def test_an_ensembles_folds_stand_each_on_its_members_files_of_that_fold(results
         make(results)
 
 
+def test_the_page_says_what_a_row_stands_on(results):
+    built = {"lile": {"members": {"a": {}, "b": {}}}, "lile_paper": {"shortlist": {"model": "lile", "top": 20}}}
+    for model, config in built.items():
+        for fold in range(3):
+            path = results / "demo" / model / f"fold-{fold}" / "run.json"
+            change(path, "config", value=config)
+            change(path, "preset", value="baseline")
+    page = make(results)[1]
+    assert "**lile**, preset baseline (another model than LILE; the mean of the scores of a and b); image" in page
+    assert "**lile_paper**, preset baseline (another model than LILE; scores the best 20 of lile again); image" in page
+    assert "`results/demo/<row>/fold-0/run.json`" in page
+
+
 def test_figures_of_this_and_of_other_data_can_stand_in_one_file(results, project_root, tmp_path):
     here = (project_root / "config" / "published" / "arch.csv").read_text(encoding="utf-8")
     mixed = tmp_path / "coco_mine.csv"  # its name says nothing
