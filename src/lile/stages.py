@@ -106,6 +106,18 @@ def members_of(config: Config, model: str) -> list[str]:
     return members_of(config, block["shortlist"]["model"]) if block["kind"] == "cross_encoder" else [model]
 
 
+def rows_below(models: Mapping[str, Any], model: str) -> list[str]:
+    """Return the rows that a row stands on, at any depth: an ensemble's members, a shortlist's row and its members.
+
+    Args:
+        models: the section of the config; a name that leads nowhere stands on nothing.
+        model: the row.
+    """
+    block = models.get(model, {})
+    below = [*block.get("members", []), *([block["shortlist"]["model"]] if "shortlist" in block else [])]
+    return [*below, *(deeper for name in below for deeper in rows_below(models, name))]
+
+
 def encoder_of(config: Config, dataset: str, model: str, modality: str) -> str | None:
     """Return the encoder whose tokens a row reads; None where it reads words instead."""
     for member in members_of(config, model):
@@ -205,12 +217,16 @@ def trained_keys(block: Mapping[str, Any]) -> Slice:
 
 
 def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
-    """All that has to do with one dataset, in the shape of a config."""
+    """All that has to do with one dataset, in the shape of a config; tables of datasets with its data are its own."""
     name = wildcards["dataset"]
     dataset = config["datasets"][name]
-    tables = {key: table for key, table in config["tables"].items() if table["dataset"] == name}
+    tables = {
+        key: dict(table) | {"dataset": name}
+        for key, table in config["tables"].items()
+        if name in (table["dataset"], data_of(config, table["dataset"]))
+    }
     shown = {model for table in tables.values() for model in table["models"]}
-    models = sorted(shown.union(*(members_of(config, model) for model in shown)))
+    models = sorted(shown.union(*(rows_below(config["models"], model) for model in shown)))
     used = {encoder_of(config, name, model, modality) for model in models for modality in ("image", "text")}
     encoders = sorted({*dataset["encoders"].values(), *used} - {None})
     about = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -44,6 +45,20 @@ def test_all_but_folds_and_evaluation_is_taken_over():
     }
     assert plain["folds"]["count"] == 3, "what it leaves out of the folds is the other's, too"
     assert prepare(config) == config
+
+
+def test_the_check_of_the_data_looks_at_the_rows_of_both_and_at_what_they_stand_on():
+    raw = config_of()
+    raw["models"] |= {
+        "other": {"width": 8},
+        "mean": {"kind": "ensemble", "members": ["small", "other"]},
+        "cross": {"kind": "cross_encoder", "shortlist": {"model": "mean"}, "weights": "some/bert"},
+        "elsewhere": {},
+    }
+    raw["tables"] = {"plain": {"dataset": "plain", "models": ["cross"]}}
+    about = json.loads(stages.slice_for("check", prepare(raw), dataset="first"))["config"]
+    assert about["tables"]["plain"]["dataset"] == "first"
+    assert set(about["models"]) == {"cross", "mean", "small", "other"}
 
 
 def test_files_are_those_of_the_other_and_folds_are_its_own():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lile.checks.findings import Check, failed, passed, warned
 from lile.errors import InputError
+from lile.stages import rows_below
 
 if TYPE_CHECKING:
     from lile.features.encoder_config import EncoderConfig
@@ -24,9 +25,10 @@ def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Itera
         root: the working folder.
     """
     tables = config.get("tables", {}).values()
-    rows = [config["models"].get(row, {}) for table in tables if table["dataset"] == dataset for row in table["models"]]
-    members = [config["models"].get(member, {}) for row in rows for member in row.get("members", [])]
-    chosen = [config["datasets"][dataset]["encoders"], *(row.get("encoders", {}) for row in [*rows, *members])]
+    shown = [row for table in tables if table["dataset"] == dataset for row in table["models"]]
+    rows = [*shown, *(below for row in shown for below in rows_below(config["models"], row))]
+    own = [config["models"].get(row, {}).get("encoders", {}) for row in rows]
+    chosen = [config["datasets"][dataset]["encoders"], *own]
     for modality in ("image", "text"):
         for name in dict.fromkeys(encoders.get(modality) for encoders in chosen):
             if name is not None:

@@ -233,7 +233,8 @@ class TestEncoders:
         own = {"encoders": {"image": "clip", "text": None}}
         config["models"] |= {"zero_shot": own, "again": own, "mean": {"kind": "ensemble", "members": ["member"]}}
         config["models"]["member"] = {"encoders": {"image": None, "text": "nowhere"}}
-        config["tables"]["all"]["models"] += ["zero_shot", "again", "mean"]
+        config["models"]["cross"] = {"kind": "cross_encoder", "shortlist": {"model": "mean"}}
+        config["tables"]["all"]["models"] += ["zero_shot", "again", "cross"]
         found = list(check_encoders(config, "own", root))
         names = ["image encoder vit", "image encoder clip", "text encoder roberta", "text encoder nowhere"]
         assert [check.name for check in found] == names
