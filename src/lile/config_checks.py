@@ -109,12 +109,20 @@ def _models(config: Mapping[str, Any]) -> Iterator[str]:
 def model_error(block: Mapping[str, Any]) -> str | None:
     """Return which keys of a model clash and how to mend it; ``None`` where they agree."""
     try:
-        row_config(block)
+        row = row_config(block)
         if block.get("kind") == "cross_encoder":
             CrossConfig.from_dict(block)
     except InputError as error:
         return str(error)
+    if row is not None and row.training.epochs > 0 and not _learns(row):
+        return "nothing in this row can be trained; take matching.kind: dot or max, and training.epochs: 0"
     return None
+
+
+def _learns(row: ModelConfig) -> bool:
+    """Return whether a row has any weight that trains: a pooling's, a gate's, or alpha."""
+    has_alpha = row.matching.direct != "none" and row.matching.alpha_trained
+    return row.image.learns or row.text.learns or (row.matching.kind == "iterative" and (row.steps > 1 or has_alpha))
 
 
 def row_config(block: Mapping[str, Any]) -> ModelConfig | None:

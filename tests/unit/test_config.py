@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from lile.config import BASE, ROOT, load, prepare, read_schema
+from lile.config_checks import model_error
 from lile.errors import InputError
 from lile.models.config import ModelConfig
 
@@ -236,6 +237,14 @@ def test_a_malformed_row_of_published_figures_ends_before_any_job(small, tmp_pat
     with pytest.raises(InputError, match=r"tables\.shown\.published: .*mine\.csv") as raised:
         prepare(small)
     assert words in str(raised.value)
+
+
+def test_a_row_that_only_attends_to_given_vectors_has_nothing_to_train(small):
+    given = {"preset": "baseline", "image": {"pooling": "given"}, "text": {"pooling": "given"}, "steps": 1}
+    assert model_error(given) is None, "alpha is learnt"
+    for matching in ({"direct": "none"}, {"alpha_trained": False}):
+        assert "nothing in this row can be trained" in str(model_error({**given, "matching": matching}))
+        assert model_error({**given, "matching": matching, "steps": 2}) is None, "the gate is learnt"
 
 
 def test_a_row_is_compared_with_a_method_that_was_published(small):

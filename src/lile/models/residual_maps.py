@@ -4,7 +4,8 @@ Shapes: B items, L tokens, H width of the tokens attended to, E width of the con
 
 Source: Song & Soleymani 2019 and their code: ``A = softmax over tokens (W2 tanh(W1 X))``, ``R = sigmoid(Wfc (A X))``,
 vectors ``LayerNorm(g + R)`` at unit length. The global vector g is the GRU's final state where there is a GRU, else a
-linear layer of the mean token. Deviation: none.
+linear layer of the mean token. Deviation: of a GRU in both directions g is the mean of two states of width d, not two
+states of width d / 2 side by side.
 """
 
 from __future__ import annotations
