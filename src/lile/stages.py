@@ -107,12 +107,7 @@ def members_of(config: Config, model: str) -> list[str]:
 
 
 def rows_below(models: Mapping[str, Any], model: str) -> list[str]:
-    """Return the rows that a row stands on, at any depth: an ensemble's members, a shortlist's row and its members.
-
-    Args:
-        models: the section of the config; a name that leads nowhere stands on nothing.
-        model: the row.
-    """
+    """Return the rows that a row stands on, at any depth: an ensemble's members, a shortlist's row and its members."""
     block = models.get(model, {})
     below = [*block.get("members", []), *([block["shortlist"]["model"]] if "shortlist" in block else [])]
     return [*below, *(deeper for name in below for deeper in rows_below(models, name))]

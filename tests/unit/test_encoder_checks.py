@@ -87,4 +87,4 @@ def test_a_row_that_no_table_shows_may_wait_for_its_dataset(config):
     config["models"]["first"]["encoders"] = {"image": None, "text": None}
     config["tables"]["shown"]["models"] = ["second"]
     del config["models"]["both"]
-    prepare(config)
+    assert prepare(config)["models"]["first"]["image"]["pooling"] == "given", "no table says on which dataset"
