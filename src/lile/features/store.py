@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lile.errors import InputError
+from lile.features.rows import checked_rows, rows_by_id
 from lile.features.shard import check_same_origin, open_shard, read_index
 from lile.features.shard_writer import write_store
 
@@ -93,17 +94,12 @@ class TokenStore:
         Raises:
             InputError: an id is not in the store.
         """
-        missing = [item_id for item_id in ids if item_id not in self._row_of]
-        if missing:
-            raise InputError(
-                f"{self.paths[0].parent}: no tokens for {missing[0]!r} ({len(missing)} of {len(ids)} asked for are "
-                f"missing). Run the features rule again with all its shards"
-            )
-        return np.asarray([self._row_of[item_id] for item_id in ids], dtype=np.int64)
+        mend = "Run the features rule again with all its shards"
+        return rows_by_id(self._row_of, ids, f"{self.paths[0].parent}: no tokens", mend)
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of tokens of each row, int64 ``[B]``, without reading them."""
-        return self._length_B[self._checked(rows)]
+        return self._length_B[checked_rows(rows, len(self))]
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read items in the order asked; a row may be asked for more than once.
@@ -118,7 +114,7 @@ class TokenStore:
             IndexError: a row is not in the store.
             InputError: the file has been damaged since it was opened.
         """
-        rows = self._checked(rows)
+        rows = checked_rows(rows, len(self))
         shard_B, first_B, length_B = self._shard_B[rows], self._first_B[rows], self._length_B[rows]
         longest = int(length_B.max(initial=0))
         tokens_BLH = np.zeros((len(rows), longest, self.width), dtype=np.float16)
@@ -130,12 +126,6 @@ class TokenStore:
                 offset = first_B[place] - start
                 tokens_BLH[place, : length_B[place]] = block[offset : offset + length_B[place]]
         return tokens_BLH, np.arange(longest)[None, :] < length_B[:, None]
-
-    def _checked(self, rows: np.ndarray) -> np.ndarray:
-        rows = np.asarray(rows, dtype=np.int64)
-        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of a store of {len(self)} items")
-        return rows
 
     def _runs(self, shard_B: np.ndarray, first_B: np.ndarray, length_B: np.ndarray) -> Iterator[tuple[int, list[int]]]:
         """Yield (shard, places in the batch) such that each run's items lie close together, in file order."""

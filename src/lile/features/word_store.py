@@ -11,6 +11,7 @@ import numpy as np
 
 from lile.data.vocabulary import PAD, Vocabulary
 from lile.errors import InputError
+from lile.features.rows import checked_rows, rows_by_id
 
 
 class WordStore:
@@ -45,16 +46,11 @@ class WordStore:
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """Return the row of each id as int64 ``[B]``. Raises ``InputError`` for an id that is not there."""
-        missing = [item_id for item_id in ids if item_id not in self._row_of]
-        if missing:
-            raise InputError(
-                f"descriptions.csv: no text {missing[0]!r} ({len(missing)} of {len(ids)} asked for are missing)"
-            )
-        return np.asarray([self._row_of[item_id] for item_id in ids], dtype=np.int64)
+        return rows_by_id(self._row_of, ids, "descriptions.csv: no text", "Run the describe rule again")
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of words of each row, markers counted, int64 ``[B]``."""
-        return self._length_B[self._checked(rows)]
+        return self._length_B[checked_rows(rows, len(self))]
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read captions in the order asked; a row may be asked for more than once.
@@ -68,16 +64,10 @@ class WordStore:
         Raises:
             IndexError: a row is not in the store.
         """
-        rows = self._checked(rows)
+        rows = checked_rows(rows, len(self))
         length_B = self._length_B[rows]
         places_L = np.arange(int(length_B.max(initial=0)))
         keep_BL = places_L[None, :] < length_B[:, None]
         words_BL = np.full(keep_BL.shape, PAD, dtype=np.int64)
         words_BL[keep_BL] = self._words[(self._first_B[rows][:, None] + places_L)[keep_BL]]
         return words_BL, keep_BL
-
-    def _checked(self, rows: np.ndarray) -> np.ndarray:
-        rows = np.asarray(rows, dtype=np.int64)
-        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of a store of {len(self)} captions")
-        return rows
