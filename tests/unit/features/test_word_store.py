@@ -48,7 +48,7 @@ def test_a_store_can_be_pickled(store):
 def test_what_is_not_there_is_told(store):
     with pytest.raises(InputError, match=r"no text for 'x' \(1 of 2"):
         store.rows_of(["t0", "x"])
-    with pytest.raises(IndexError, match="a store of 4 captions"):
+    with pytest.raises(IndexError, match="a store of 4 items"):
         store.read(np.asarray([4]))
     with pytest.raises(IndexError, match="rows -1"):
         store.lengths(np.asarray([-1]))
