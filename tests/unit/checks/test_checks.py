@@ -292,6 +292,11 @@ class TestModels:
 
     def test_a_dataset_that_no_table_shows(self, config, root):
         assert "no table shows drawn" in [check.found for check in check_dataset(config, "drawn", root)]
+        config |= {"ablations": {"steps": {}}}
+        config["tables"]["drawn_steps"] = {"dataset": "drawn", "models": ["lile"]}
+        assert "no table shows drawn" in [check.found for check in check_dataset(config, "drawn", root)]
+        config["tables"]["mine"] = config["tables"]["drawn_steps"]
+        assert "no table shows drawn" not in [check.found for check in check_dataset(config, "drawn", root)]
 
     def test_a_config_cut_down_to_the_data(self, config, root):
         cut = {name: config[name] for name in ("datasets", "encoders")}
