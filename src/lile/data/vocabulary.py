@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from lile.errors import InputError
 from lile.files import digest_of
@@ -70,21 +69,10 @@ class Vocabulary:
             )
         return cls((*MARKERS, *known))
 
-    @classmethod
-    def from_json(cls, values: Any) -> Vocabulary:
-        """Read what :meth:`to_json` gives. Raises ``InputError`` for anything else."""
-        if not isinstance(values, list) or not all(isinstance(word, str) for word in values):
-            raise InputError(f"a vocabulary is a list of words; found {str(values)[:80]!r}")
-        return cls(tuple(values))
-
-    def to_json(self) -> list[str]:
-        """Return the words in order, the markers first."""
-        return list(self.words)
-
     @cached_property
     def digest(self) -> str:
         """What names these words in this order."""
-        return digest_of(self.to_json())
+        return digest_of(list(self.words))
 
     def __len__(self) -> int:
         return len(self.words)

@@ -12,7 +12,7 @@ import pandas as pd
 from lile.errors import InputError
 from lile.evaluation.consecutive import block_figures
 from lile.evaluation.grid import Scores
-from lile.evaluation.protocols import BOUNDS, Figures, figures_of_scores
+from lile.evaluation.protocols import Figures, figures_of_scores
 from lile.evaluation.ranks import checked_scores
 from lile.evaluation.relevance import DIRECTIONS, OWN_BLOCKS, PROTOCOLS, relevance_of
 from lile.files import replacing
@@ -71,17 +71,6 @@ def fold_metrics(
     named = {"image_ids": image_ids, "image_groups": groups, "description_ids": descriptions["description_id"]}
     arrays = {name: np.asarray(list(values), dtype=np.str_) for name, values in named.items()}
     return content, {**_of_queries(figures), **arrays, "description_image": relevance.description_codes["own"]}
-
-
-def flat_metrics(protocol: Mapping[str, Any]) -> dict[str, float]:
-    """Return one protocol's figures under flat names: ``i2t/R1`` ... ``t2i/MeanR`` and ``Rsum``, without ``BOUNDS``."""
-    flat = {
-        f"{way}/{name}": float(value)
-        for way in DIRECTIONS
-        for name, value in protocol[way].items()
-        if name not in BOUNDS
-    }
-    return {**flat, "Rsum": float(protocol["Rsum"])}
 
 
 def write_ranks(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -20,7 +20,6 @@ class WordEmbedding(nn.Module):
 
     def __init__(self, vocabulary_size: int, word_width: int) -> None:
         super().__init__()
-        self.words = vocabulary_size
         self.table = nn.Embedding(vocabulary_size, word_width)
         nn.init.uniform_(self.table.weight, -RANGE, RANGE)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from lile.evaluation.metrics import BOUNDS
+from lile.evaluation.protocols import BOUNDS
 from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.reporting.intervals import interval_rows

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
-from lile.evaluation.metrics import BOUNDS
 from lile.evaluation.precision import PRECISIONS
+from lile.evaluation.protocols import BOUNDS
 from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.evaluation.relevance import PROTOCOLS as ALWAYS

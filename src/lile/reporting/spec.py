@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lile.errors import InputError
-from lile.evaluation.metrics import BOUNDS
+from lile.evaluation.protocols import BOUNDS
 
 if TYPE_CHECKING:
     import pandas as pd

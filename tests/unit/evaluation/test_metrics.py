@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lile.errors import InputError
-from lile.evaluation.metrics import flat_metrics, fold_metrics, write_ranks
+from lile.evaluation.metrics import fold_metrics, write_ranks
 from lile.files import write_json
 
 NAMES = ("R1", "R5", "R10", "MedR", "MeanR", "mAP", "Rprec")
@@ -73,11 +73,6 @@ def test_ranks_and_their_queries_are_kept(fold, tmp_path):
         assert kept["own_t2i_ap"].dtype == np.float64
         assert len(kept.files) == 4 + 8 + 4
     assert [path.name for path in tmp_path.iterdir()] == ["ranks.npz"]
-
-
-def test_flat_names_fit_a_tracker(fold):
-    flat = flat_metrics(fold_metrics(*fold)[0]["protocols"]["own"])
-    assert set(flat) == {f"{way}/{m}" for way in ("i2t", "t2i") for m in NAMES} | {"Rsum"}
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "z"]])
