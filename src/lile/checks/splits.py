@@ -25,6 +25,18 @@ def check_splits(block: Mapping[str, Any], survey: Survey | None) -> Iterator[Ch
         yield passed("folds", f"{folds['count']}, by {folds['group_by']}; counted once the data are there")
     else:
         yield _cross_validation(block, survey)
+    size = block.get("evaluation", {}).get("block_images")
+    if size is not None and survey is not None and (most := _test_images(block, survey)) < size:
+        found = f"{size:,} test images make a block, but a test part has at most {most:,}"
+        yield failed("blocks", found, "set evaluation.block_images lower, or null: training would end without a table")
+
+
+def _test_images(block: Mapping[str, Any], survey: Survey) -> int:
+    """Return how many images the smallest test part can have."""
+    folds = block["folds"]
+    if folds["by"] == "cross_validation":
+        return survey.images // folds["count"]
+    return sum(count for word, count in survey.splits.items() if SPLIT_WORDS.get(word) == "test")
 
 
 def _cross_validation(block: Mapping[str, Any], survey: Survey) -> Check:

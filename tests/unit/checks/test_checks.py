@@ -198,6 +198,16 @@ class TestSplits:
         assert found.status == "FAIL"
         assert "tset" in found.found
 
+    @pytest.mark.parametrize(("by", "most"), [("split", 2), ("cross_validation", 3)])
+    def test_fewer_test_images_than_a_block_has(self, config, root, by, most):
+        block = config["datasets"]["own"]  # six images
+        block["folds"] = {**block["folds"], "by": by, "count": 2 if by == "cross_validation" else 1}
+        for size, failing in ((None, False), (most, False), (most + 1, True)):
+            block["evaluation"] = {"block_images": size}
+            found = {check.name: check for check in check_splits(block, survey_of(block, root))}
+            assert ("blocks" in found) == failing
+        assert (found["blocks"].status, f"at most {most}" in found["blocks"].found) == ("FAIL", True)
+
     def test_no_split_column(self, config, root):
         config["datasets"]["own"]["columns"]["split"] = None
         assert self.by_split(config, root).status == "FAIL"

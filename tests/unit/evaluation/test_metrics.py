@@ -10,8 +10,6 @@ from lile.errors import InputError
 from lile.evaluation.metrics import fold_metrics, write_ranks
 from lile.files import write_json
 
-NAMES = ("R1", "R5", "R10", "MedR", "MeanR", "mAP", "Rprec")
-
 
 @pytest.fixture
 def fold():
