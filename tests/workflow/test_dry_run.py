@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lile.config import load
 
@@ -159,3 +160,10 @@ def test_every_rule_is_logged_timed_and_watched(name):
     if name != "check":
         assert f'code=code("{name}.py")' in block
         assert name == "convert_weights" or "slice_of(" in block
+
+
+def test_the_slurm_profile_asks_for_a_card_for_every_rule_that_can_use_one():
+    profile = yaml.safe_load((RULES.parents[1] / "profiles" / "slurm" / "config.yaml").read_text(encoding="utf-8"))
+    asking = {name for name, block in rules().items() if "gpu=gpus" in block}
+    assert {"train_fold", "train_cross_fold"} <= asking
+    assert profile["set-resources"] == {name: {"gpu": 1} for name in asking}
