@@ -309,12 +309,15 @@ def _train(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 def _evaluate(config: Config, wildcards: Mapping[str, str]) -> Slice:
     """Evaluation rebuilds the models that training made."""
-    members = members_of(config, wildcards["model"])
     return (
         _fold(config, wildcards)
-        | {"members": [trained_keys(config["models"][member]) for member in members]}
+        | {"members": _members(config, wildcards["model"])}
         | {"evaluation": _figures(config, wildcards["dataset"])}
     )
+
+
+def _members(config: Config, model: str) -> list[Slice]:
+    return [trained_keys(config["models"][member]) for member in members_of(config, model)]
 
 
 def _figures(config: Config, dataset: str) -> Slice:
@@ -324,10 +327,9 @@ def _figures(config: Config, dataset: str) -> Slice:
 
 def _train_cross(config: Config, wildcards: Mapping[str, str]) -> Slice:
     """A cross-encoder, and the row whose shortlists it re-ranks."""
-    members = members_of(config, wildcards["model"])
     return _fold(config, wildcards) | {
         "cross_config": config["models"][wildcards["model"]],
-        "members": [trained_keys(config["models"][member]) for member in members],
+        "members": _members(config, wildcards["model"]),
         "regions": _encoder(config, config["datasets"][wildcards["dataset"]]["encoders"]["image"]),
     }
 

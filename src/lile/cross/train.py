@@ -17,12 +17,12 @@ from lile.cross.shortlist import Reranked, shortlist_pairs
 from lile.evaluation.grid import Matrix
 from lile.evaluation.inputs import FoldInputs, images_with_role, load_members
 from lile.evaluation.score import Scorer, score_matrix
-from lile.files import digest_of, sha256_of, write_json
+from lile.files import digest_of, sha256_of
 from lile.lock import work_lock
-from lile.models.weights import load_weights, write_weights
+from lile.models.weights import load_weights
 from lile.seeds import seed_for
-from lile.training.progress import Progress, State, write_history
-from lile.training.shared import ValidationPart, deterministic, fabric_precision, run_record
+from lile.training.progress import Progress
+from lile.training.shared import ValidationPart, deterministic, fabric_precision, run_record, write_fold
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,10 @@ def train_cross_fold(config: Mapping[str, Any], files: CrossFiles, progress: Pat
         store = Progress(progress / digest_of([*digests.values(), *base.values()]))
         state = _trainer(config, members, parts, store).run()
         load_weights(parts.model, store.best_weights(state.best_epoch))
-        record = _record(config, parts, digests, base, state, code)
-        about = {name: record[name] for name in ("dataset", "model", "fold", "config", "encoders")}
-        write_weights(out / "model.safetensors", parts.model.state_dict(), about)
-        write_history(out / "history.jsonl", state.history)
-        write_json(out / "run.json", record)
+        knobs = parts.config.to_dict()
+        record = run_record(config, parts.model, "baseline", knobs, parts.encoders, digests, state, code)
+        record["shortlist_weights"] = base  # they differ by fold, so they are none of the shared inputs
+        write_fold(out, parts.model, record, state)
         store.remove()
 
 
@@ -103,19 +102,3 @@ def _validation(parts: CrossParts, scorer: Scorer, part: ValidationPart) -> Call
         return part.figures(Reranked(base, pairs_P2, logits_P))
 
     return validate
-
-
-def _record(
-    config: Mapping[str, Any],
-    parts: CrossParts,
-    digests: Mapping[str, str],
-    base: Mapping[str, str],
-    state: State,
-    code: str,
-) -> dict[str, Any]:
-    """Return the content of ``run.json``; the other row's weights differ by fold, so they are none of its inputs."""
-    return run_record(config, parts.config.to_dict(), parts.encoders, digests, state, code) | {
-        "preset": "baseline",
-        "parameters": sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
-        "shortlist_weights": dict(base),
-    }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from lile.matching.items import Items
@@ -71,14 +70,15 @@ class RetrievalModel(nn.Module):
         """Return S [B, B] of a batch, and the loss's further terms: a scalar for each that has a weight."""
         image = self.image.tokens(image_tokens, image_keep)
         text = self.text.tokens(text_tokens, text_keep)
-        images, texts = self.image.pool(image), self.text.pool(text)
         loss, terms = self.config.loss, dict[str, Tensor]()
         if loss.diversity:
-            pools = ((self.image.pool, image), (self.text.pool, text))
-            terms["diversity"] = sum(
-                (diversity(pool.residuals(tokens)) for pool, tokens in pools if isinstance(pool, ResidualMaps)),
-                torch.zeros(()),
-            )
+            assert isinstance(self.image.pool, ResidualMaps), "the config refuses diversity without residual maps"
+            assert isinstance(self.text.pool, ResidualMaps), "the config refuses diversity without residual maps"
+            images, image_residuals = self.image.pool.with_residuals(image)
+            texts, text_residuals = self.text.pool.with_residuals(text)
+            terms["diversity"] = diversity(image_residuals) + diversity(text_residuals)
+        else:
+            images, texts = self.image.pool(image), self.text.pool(text)
         if loss.discrepancy:
             terms["discrepancy"] = discrepancy(_all_vectors(images), _all_vectors(texts))
         if self.decoder is not None:

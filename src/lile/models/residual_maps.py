@@ -51,8 +51,13 @@ class ResidualMaps(Pool):
 
     def forward(self, tokens: Tokens) -> Items:
         """Return vectors [B, m, d]."""
-        vectors_Bmd = self.maps.norm(self._whole(tokens)[:, None] + self.residuals(tokens))
-        return Items(normalize(vectors_Bmd, dim=-1), None)
+        return self.with_residuals(tokens)[0]
+
+    def with_residuals(self, tokens: Tokens) -> tuple[Items, Tensor]:
+        """Return vectors [B, m, d] and the residuals R [B, m, d] that they hold, for the diversity term."""
+        residuals_Bmd = self.residuals(tokens)
+        vectors_Bmd = self.maps.norm(self._whole(tokens)[:, None] + residuals_Bmd)
+        return Items(normalize(vectors_Bmd, dim=-1), None), residuals_Bmd
 
     def _whole(self, tokens: Tokens) -> Tensor:
         """Return the global vector [B, d]."""

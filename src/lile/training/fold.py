@@ -12,15 +12,15 @@ import torch
 
 from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
 from lile.evaluation.score import Scorer, compute_device, score_matrix
-from lile.files import digest_of, sha256_of, write_json
+from lile.files import digest_of, sha256_of
 from lile.lock import work_lock
-from lile.models.weights import load_weights, write_weights
+from lile.models.weights import load_weights
 from lile.seeds import seed_for
 from lile.training.loop import Trainer
 from lile.training.pairs import Batch, batch_indices, batches, pair_set
-from lile.training.progress import Progress, State, write_history
+from lile.training.progress import Progress, State
 from lile.training.schedule import optimizer_of
-from lile.training.shared import ValidationPart, deterministic, fabric_precision, run_record
+from lile.training.shared import ValidationPart, deterministic, fabric_precision, run_record, write_fold
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +46,10 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
         digests = {str(path): sha256_of(path) for path in files.all()}
         store = Progress(progress / digest_of(list(digests.values())))
         state = _trained(config, inputs, store)
-        record = _record(config, digests, inputs, state, code)
-        about = {name: record[name] for name in ("dataset", "model", "fold", "config", "encoders")}
-        write_weights(out / "model.safetensors", inputs.model.state_dict(), about)
-        write_history(out / "history.jsonl", state.history)
-        write_json(out / "run.json", record)
+        model = inputs.model
+        knobs = model.config.to_dict()
+        record = run_record(config, model, model.config.preset, knobs, inputs.encoders, digests, state, code)
+        write_fold(out, model, record, state)
         store.remove()
 
 
@@ -121,14 +120,3 @@ def _validation(inputs: FoldInputs, fold: int, seed: int, device: torch.device) 
         return part.figures(score_matrix(scorer, part.image_ids, part.text_ids, label="validation"))
 
     return validate
-
-
-def _record(
-    config: Mapping[str, Any], digests: Mapping[str, str], inputs: FoldInputs, state: State, code: str
-) -> dict[str, Any]:
-    """Return the content of ``run.json``."""
-    model = inputs.model
-    return run_record(config, model.config.to_dict(), inputs.encoders, digests, state, code) | {
-        "preset": model.config.preset,
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-    }

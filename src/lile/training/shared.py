@@ -12,17 +12,19 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from lile.evaluation.grid import Scores
 from lile.evaluation.inputs import FoldInputs, images_with_role
 from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.recalls import RECALLS, figures_of
 from lile.evaluation.relevance import DIRECTIONS
-from lile.files import digest_of
+from lile.files import digest_of, write_json
 from lile.models.training_config import Precision
+from lile.models.weights import write_weights
 from lile.provenance import git_state, host, versions
 from lile.seeds import seed_for
-from lile.training.progress import State
+from lile.training.progress import State, write_history
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,37 @@ def deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+def write_fold(out: Path, model: nn.Module, record: Mapping[str, Any], state: State) -> None:
+    """Write ``model.safetensors``, ``history.jsonl`` and, last, ``run.json`` of a trained fold into ``out``.
+
+    Args:
+        out: the folder; each file is renamed into place.
+        model: with the weights that are kept.
+        record: content of ``run.json``.
+        state: at the end of training.
+    """
+    about = {name: record[name] for name in ("dataset", "model", "fold", "config", "encoders")}
+    write_weights(out / "model.safetensors", model.state_dict(), about)
+    write_history(out / "history.jsonl", state.history)
+    write_json(out / "run.json", record)
+
+
 def run_record(
     config: Mapping[str, Any],
+    model: nn.Module,
+    preset: str,
     knobs: Mapping[str, Any],
     encoders: Mapping[str, Mapping[str, Any]],
     digests: Mapping[str, str],
     state: State,
     code: str,
 ) -> dict[str, Any]:
-    """Return the content of ``run.json``, less ``preset`` and ``parameters``.
+    """Return the content of ``run.json``.
 
     Args:
         config: as the workflow passes it: ``dataset, model, fold, seed, ...``.
+        model: whose trained parameters are counted.
+        preset: what a table calls the row.
         knobs: the model's block with every default.
         encoders: what each encoder says of itself, ``image`` and ``text``.
         digests: of the input files that all folds share.
@@ -107,6 +128,7 @@ def run_record(
     machine = host()
     return {
         **{name: config[name] for name in ("dataset", "model", "fold", "seed")},
+        "preset": preset,
         "config": dict(knobs),
         "config_digest": digest_of(dict(config)),
         "code": code,
@@ -119,6 +141,7 @@ def run_record(
         "ended_unix": time.time(),
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "encoders": encoders,
         "inputs": dict(digests),
         "interruptions": state.interruptions,
