@@ -42,13 +42,17 @@ def relevant_counts(relevance: Relevance) -> ByProtocol:
     """Return how many gallery items are relevant to each query: shaped like what ``ranks.fold_ranks`` returns."""
     counts: ByProtocol = {}
     for name in relevance.image_codes:
-        images, texts = relevance.image_codes[name], relevance.description_codes[name]
-        codes = int(images.max()) + 1
-        counts[name] = {
-            "i2t": np.bincount(texts, minlength=codes)[images],
-            "t2i": np.bincount(images, minlength=codes)[texts],
-        }
+        counts[name] = counts_of_codes(relevance.image_codes[name], relevance.description_codes[name])
     return counts
+
+
+def counts_of_codes(codes_N: np.ndarray, codes_D: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how many gallery items are relevant to each query, by direction, where equal codes are relevant pairs."""
+    codes = int(codes_N.max()) + 1
+    return {
+        "i2t": np.bincount(codes_D, minlength=codes)[codes_N],
+        "t2i": np.bincount(codes_N, minlength=codes)[codes_D],
+    }
 
 
 def relevant_items(relevance: Relevance, name: str, way: str) -> list[np.ndarray]:

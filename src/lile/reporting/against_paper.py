@@ -8,10 +8,8 @@ from typing import Any
 import pandas as pd
 
 from lile.errors import InputError
-from lile.evaluation.recalls import RECALLS
-from lile.evaluation.relevance import DIRECTIONS
 from lile.reporting.published import comparison_errors
-from lile.reporting.spec import TableSpec
+from lile.reporting.spec import HEADLINE_KEYS, TableSpec
 
 COLUMNS = (
     "table",
@@ -30,7 +28,6 @@ COLUMNS = (
     "within",
     "note",
 )
-FIGURES = (*((way, name) for way in DIRECTIONS for name in RECALLS), ("both", "Rsum"))
 
 
 def against_paper(spec: TableSpec, rows: pd.DataFrame, published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -71,7 +68,7 @@ def _lines(spec: TableSpec, ours: pd.DataFrame, printed: Any) -> Iterator[dict[s
     other = printed["dataset"] not in spec.data_names
     notes = [f"the paper measured on OTHER data than {spec.dataset}" if other else "", printed["note"]]
     cells = ours[ours["source"] == "ours"].set_index(["direction", "metric"])
-    for way, name in FIGURES if len(cells) else ():
+    for way, name in HEADLINE_KEYS if len(cells) else ():
         cell: Any = cells.loc[(way, name)]
         is_sum = name == "Rsum"
         paper = float(printed["Rsum_printed" if is_sum else f"{way}/{name}"])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from lile.evaluation.recalls import RECALLS
-from lile.evaluation.relevance import DIRECTIONS
-from lile.reporting.spec import TableSpec
+from lile.reporting.markdown import figure
+from lile.reporting.spec import HEADLINE_KEYS, RECALL_KEYS, TableSpec
 
-KEYS = (*((way, name) for way in DIRECTIONS for name in RECALLS), ("both", "Rsum"))
 PROTOCOL_WORDS = {
     "own": "Right is only what belongs to the very image",
     "own_blocks": "Right is only what belongs to the very image, within consecutive blocks of test images; figures are "
@@ -81,7 +78,7 @@ def _table(spec: TableSpec, block: pd.DataFrame, published: pd.DataFrame | None)
             r"\centering\small",
             rf"\caption{{{_caption(spec, protocol, block, published)}}}",
             rf"\label{{tab:{spec.name}-{protocol}}}".replace("_", "-"),
-            rf"\begin{{tabular}}{{l{'r' * len(KEYS)}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(HEADLINE_KEYS)}}}",
             HEADER,
             body,
             r"\bottomrule",
@@ -102,8 +99,8 @@ def _line(label: str, cells: pd.DataFrame, marks: Mapping[Any, str] | None = Non
     means, spreads = _by_key(cells, "mean"), _by_key(cells, "std")
     spread = cells["source"].iloc[0] == "ours"  # of the bounds it would say how the folds' sizes differ
     texts = []
-    for key in KEYS:
-        text, mark = _figure(means[key], spreads[key] if spread else math.nan), (marks or {}).get(key)
+    for key in HEADLINE_KEYS:
+        text, mark = escape(figure(means[key], spreads[key] if spread else None)), (marks or {}).get(key)
         texts.append(f"\\{mark}{{{text}}}" if mark else text)
     texts[-1] += rf"\textsuperscript{{{escape(letters)}}}" if letters else ""
     return f"{escape(label)} & {' & '.join(texts)} \\\\"
@@ -113,7 +110,7 @@ def _our_lines(ours: list[tuple[Any, pd.DataFrame]]) -> list[str]:
     """Return our rows, the best and the second best of each column marked."""
     marks: dict[Any, dict[Any, str]] = {row: {} for row, _ in ours}
     means = {row: _by_key(cells, "mean") for row, cells in ours}
-    for key in KEYS:
+    for key in HEADLINE_KEYS:
         printed = {row: round(figures[key], 1) for row, figures in means.items()}
         places = sorted(set(printed.values()), reverse=True)
         for row, value in printed.items():
@@ -139,14 +136,9 @@ def _letters(cells: pd.DataFrame) -> str:
 def _published_line(spec: TableSpec, method: Any) -> str:
     """Return a published row, as printed."""
     dagger = r"$^{\dagger}$" if method["dataset"] in spec.data_names else r"$^{\ddagger}$"
-    figures = [f"{method[f'{way}/{name}']:.1f}" for way, name in KEYS[:-1]]
+    figures = [f"{method[f'{way}/{name}']:.1f}" for way, name in RECALL_KEYS]
     beside = f" [{method['Rsum_of_recalls']:.1f}]" if method["Rsum_differs"] else ""
     return f"{escape(method['method'])}{dagger} & {' & '.join(figures)} & {method['Rsum_printed']:.1f}{beside} \\\\"
-
-
-def _figure(mean: float, std: float) -> str:
-    """Return ``mean ± std``, or the mean alone where there is no spread."""
-    return f"{mean:.1f}" if pd.isna(std) else rf"{mean:.1f} $\pm$ {std:.1f}"
 
 
 def _caption(spec: TableSpec, protocol: str, block: pd.DataFrame, published: pd.DataFrame | None) -> str:

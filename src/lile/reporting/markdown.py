@@ -7,16 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.reporting.intervals import DRAWS as BOOTSTRAP_DRAWS
 from lile.reporting.leaks import leak_line
 from lile.reporting.paired import LEVEL, draws_for
 from lile.reporting.rows import encoder_name, random_sides
 from lile.reporting.runs import ModelRuns, protocols_of
-from lile.reporting.spec import TableSpec
+from lile.reporting.spec import HEADLINE_KEYS, RECALL_KEYS, TableSpec
 
-SIX = tuple((way, name) for way in DIRECTIONS for name in RECALLS)
 OTHERS = {"MedR": "median rank", "MeanR": "mean rank", "mAP": "mAP", "Rprec": "R-prec."}
 SIDE = {"i2t": "text", "t2i": "image"}  # what is retrieved
 PRESETS = {
@@ -101,14 +99,14 @@ def _recall_table(block: pd.DataFrame, published: pd.DataFrame | None) -> str:
     totals = block[block["metric"] == "Rsum"]
     more = {"95 % interval": totals["low"].notna().any(), "letters": (totals["letters"] != "").any()}
     shown = [name for name, has in more.items() if has]
-    header = ["", *(f"{SIDE[way]} R@{name[1:]}" for way, name in SIX), "R@sum", *shown]
+    header = ["", *(f"{SIDE[way]} R@{name[1:]}" for way, name in RECALL_KEYS), "R@sum", *shown]
     lines = []
     for (source, row), cells in block.groupby(["source", "row"], sort=False):
         values = _figures(cells)
         values["both", "Rsum"] += _beside(str(row), published if source == "published" else None)
         (total,) = _rows(cells[cells["metric"] == "Rsum"])
         said = {"95 % interval": _interval(total.low, total.high), "letters": total.letters or "-"}
-        figures = [values[key] for key in (*SIX, ("both", "Rsum"))]
+        figures = [values[key] for key in HEADLINE_KEYS]
         lines.append([_label(str(source), str(row), cells), *figures, *(said[name] for name in shown)])
     return pipe_table(header, lines)
 

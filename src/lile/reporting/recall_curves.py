@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lile.evaluation.recalls import first_hit_distribution
-from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
+from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS, counts_of_codes
 from lile.reporting.spec import TableSpec
 from lile.reporting.style import BOUND_LINE, COLOURS, looks, new_figure, save_png, title_of
 
@@ -51,11 +51,7 @@ def ranked_run(arrays: Mapping[str, np.ndarray]) -> RankedRun:
     image_D = arrays["description_image"]
     group_N = np.unique(arrays["image_groups"], return_inverse=True)[1]
     codes = {"own": (np.arange(len(group_N)), image_D), "group": (group_N, group_N[image_D])}
-    relevant = {}
-    for name, (images, texts) in codes.items():
-        number = int(images.max()) + 1
-        relevant[name, "i2t"] = np.bincount(texts, minlength=number)[images]
-        relevant[name, "t2i"] = np.bincount(images, minlength=number)[texts]
+    relevant = {(name, way): counts for name in codes for way, counts in counts_of_codes(*codes[name]).items()}
     return RankedRun(ranks={key: arrays["_".join(key)] for key in relevant}, relevant=relevant)
 
 

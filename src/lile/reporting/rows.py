@@ -12,12 +12,11 @@ from typing import Any
 import pandas as pd
 
 from lile.evaluation.protocols import BOUNDS
-from lile.evaluation.recalls import RECALLS
 from lile.evaluation.relevance import DIRECTIONS
 from lile.reporting.intervals import interval_rows
 from lile.reporting.letters import letters_of
 from lile.reporting.runs import FIGURES, ModelRuns, protocols_of
-from lile.reporting.spec import TableSpec
+from lile.reporting.spec import RECALL_KEYS, TableSpec
 
 FOLD_COLUMNS = ("table", "model", "fold", "seed", "protocol", "direction", "metric", "value")
 TABLE_COLUMNS = (
@@ -198,7 +197,7 @@ def _published_rows(spec: TableSpec, published: pd.DataFrame, protocol: str) -> 
         if method["dataset"] not in spec.data_names:
             notes.insert(0, f"measured on OTHER data than {spec.dataset}")
         beside = f"its six recalls sum to {method['Rsum_of_recalls']:.1f}" if method["Rsum_differs"] else ""
-        figures = [(way, name, method[f"{way}/{name}"], "") for way in DIRECTIONS for name in RECALLS]
+        figures = [(way, name, method[f"{way}/{name}"], "") for way, name in RECALL_KEYS]
         for way, name, value, more in [*figures, ("both", "Rsum", method["Rsum_printed"], beside)]:
             note = "; ".join(word for word in [more, *notes] if word)
             rows.append({"row": method["method"], "direction": way, "metric": name, "mean": value, "note": note})

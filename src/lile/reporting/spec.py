@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lile.errors import InputError
 from lile.evaluation.protocols import BOUNDS
+from lile.evaluation.recalls import RECALLS
+from lile.evaluation.relevance import DIRECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +18,10 @@ from lile.reporting.published import published_paths
 
 PROTOCOLS = ("own", "own_blocks", "group")
 """What a table may show, in its order; ``own_blocks`` where the dataset asks for blocks of test images."""
+
+RECALL_KEYS = tuple((way, name) for way in DIRECTIONS for name in RECALLS)
+HEADLINE_KEYS = (*RECALL_KEYS, ("both", "Rsum"))
+"""Direction and metric of the six recalls, and of their sum with them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
