@@ -19,8 +19,9 @@ MARK = "<!-- keys: written by .ci/config_keys.py --write -->\n"
 def rows(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[str]:
     """Yield a line for every key under ``node``."""
     for branch in node.get("allOf", []):
-        kind = next(iter(branch["if"]["properties"].items()))
-        yield f"| **{path.rstrip('.')}** | | *with {kind[0]}: {kind[1]['const']}* |"
+        key, asked = next(iter(branch["if"]["properties"].items()))
+        values = " or ".join(asked.get("enum", [asked.get("const")]))
+        yield f"| **{path.rstrip('.')}** | | *with {key}: {values}* |"
         yield from rows(schema, resolved(schema, branch["then"]), path)
     if "allOf" in node:
         return

@@ -132,7 +132,7 @@ def _settle_paths(config: dict[str, Any]) -> None:
     for name, dataset in config["datasets"].items():
         if dataset["kind"] == "arch" and dataset["root"] is None:
             dataset["root"] = f"resources/{dataset['same_data_as'] or name}"
-    shipped = [(encoder, "config") for encoder in config["encoders"].values()]
+    shipped = [(encoder, "config") for encoder in config["encoders"].values() if "config" in encoder]
     for block in config["tables"].values():
         shipped += _published_in(block, "published")
     for ablation in config["ablations"].values():

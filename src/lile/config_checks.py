@@ -11,6 +11,7 @@ from typing import Any
 from lile.cross.config import CrossConfig
 from lile.encoder_checks import dual_encoders
 from lile.errors import InputError
+from lile.features.libraries import REGION_LIBRARIES, REGION_VIT
 from lile.models.config import ModelConfig
 from lile.reporting.published import paths_of, published_rows
 
@@ -74,12 +75,26 @@ def _folds(where: str, dataset: Mapping[str, Any]) -> Iterator[str]:
 def _encoders(config: Mapping[str, Any]) -> Iterator[str]:
     for name, encoder in config["encoders"].items():
         where = f"encoders.{name}"
-        if encoder["weights"] == "random" and encoder["config"] is None:
+        random = encoder.get("weights") == "random"
+        if "config" in encoder and random and encoder["config"] is None:
             yield f"{where}.config: needed with weights: random; a folder whose config.json is the architecture"
-        if encoder["weights"] != "random" and encoder["config"] is not None:
+        if "config" in encoder and not random and encoder["config"] is not None:
             yield f"{where}.config: only with weights: random; {encoder['weights']} brings its own. Leave it out"
-        if encoder["convert_from"] is not None:
+        if encoder.get("convert_from") is not None:
             yield from _converted(where, encoder)
+        if encoder.get("library") == REGION_VIT:
+            yield from _source(config, f"{where}.source", encoder["source"])
+
+
+def _source(config: Mapping[str, Any], where: str, source: str) -> Iterator[str]:
+    """Check that a region ViT stands on regions."""
+    if source not in config["encoders"]:
+        yield nowhere(where, source, "encoders", config["encoders"])
+        return
+    library = config["encoders"][source].get("library")
+    if library not in REGION_LIBRARIES:
+        needed = " or ".join(REGION_LIBRARIES)
+        yield f"{where}: {source} is an encoder of library {library}, not of regions; needed is one of {needed}"
 
 
 def _converted(where: str, encoder: Mapping[str, Any]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lile.features.layouts import DUAL_LAYOUTS
+from lile.features.libraries import REGION_VIT, reads_pictures
 from lile.reporting.published import paths_of
 
 Config = Mapping[str, Any]
@@ -67,12 +68,29 @@ def encoders_of(config: Config, modality: str) -> list[str]:
     return sorted(name for name, encoder in config["encoders"].items() if encoder["modality"] == modality)
 
 
+def image_encoders_of(config: Config, library: str | None) -> list[str]:
+    """Return the names of the image encoders of a library, sorted; None: all that read whole pictures."""
+    encoders = config["encoders"]
+    return [
+        name
+        for name in encoders_of(config, "image")
+        if (reads_pictures(encoders[name]) if library is None else encoders[name]["library"] == library)
+    ]
+
+
+def store_of(config: Config, encoder: str) -> str:
+    """Return the encoder whose store holds the tokens that ``encoder`` reads: itself, or a region ViT's source."""
+    block = config["encoders"][encoder]
+    source: str = block["source"] if block.get("library") == REGION_VIT else encoder
+    return source
+
+
 def converted_weights(config: Config) -> dict[str, str]:
     """Return, for each folder of weights that is made here, the file it is made from: {folder name: path}."""
     return {
         Path(encoder["weights"]).name: encoder["convert_from"]
         for encoder in config["encoders"].values()
-        if encoder["convert_from"] is not None
+        if encoder.get("convert_from") is not None
     }
 
 
@@ -135,7 +153,7 @@ def dataset_stores(config: Config, dataset: str, modality: str) -> list[str]:
 
 
 def _shards(config: Config, dataset: str, encoder: str) -> list[str]:
-    folder = f"results/{data_of(config, dataset)}/features/{encoder}"
+    folder = f"results/{data_of(config, dataset)}/features/{store_of(config, encoder)}"
     return [f"{folder}/shard-{shard}.h5" for shard in shards_of(config, dataset)]
 
 
@@ -151,8 +169,10 @@ def encoder_files(config: Config, name: str) -> list[str]:
     that runs first says what is missing, better than a missing input could.
     """
     encoder = config["encoders"][name]
+    if encoder.get("weights") is None:
+        return []
     folder = Path(encoder["config"] if encoder["weights"] == "random" else encoder["weights"])
-    if encoder["convert_from"] is not None:
+    if encoder.get("convert_from") is not None:
         return [str(folder / "config.json"), str(folder / "model.safetensors")]
     names = ["config.json", "tokenizer.json", "model.safetensors"]
     if encoder["library"] in DUAL_LAYOUTS:
@@ -197,8 +217,10 @@ def _keys(block: Mapping[str, Any], *names: str) -> Slice:
 
 
 def _encoder(config: Config, name: str) -> Slice:
-    """An encoder's keys, less those that do not change its output."""
-    return {key: value for key, value in config["encoders"][name].items() if key not in ("batch_size", "convert_from")}
+    """An encoder's keys, less those that do not change its output; a region ViT's with those of its source."""
+    block = config["encoders"][name]
+    keys = {key: value for key, value in block.items() if key not in ("batch_size", "convert_from")}
+    return keys | {"source": _encoder(config, block["source"])} if store_of(config, name) != name else keys
 
 
 def _encoders(config: Config, dataset: str, model: str) -> dict[str, Slice | None]:
@@ -223,11 +245,12 @@ def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
     shown = {model for table in tables.values() for model in table["models"]}
     models = sorted(shown.union(*(rows_below(config["models"], model) for model in shown)))
     used = {encoder_of(config, name, model, modality) for model in models for modality in ("image", "text")}
-    encoders = sorted({*dataset["encoders"].values(), *used} - {None})
+    encoders = {encoder for encoder in {*dataset["encoders"].values(), *used} if encoder is not None}
+    encoders |= {store_of(config, encoder) for encoder in encoders}
     about = {
         "seed": config["seed"],
         "datasets": {name: dataset},
-        "encoders": _keys(config["encoders"], *encoders),
+        "encoders": _keys(config["encoders"], *sorted(encoders)),
         "models": _keys(config["models"], *models),
         "tables": tables,
         "tracking": config["tracking"],
@@ -281,14 +304,15 @@ def _tokens(config: Config, wildcards: Mapping[str, str]) -> Slice:
     """What decides the tokens of a shard."""
     encoder = _encoder(config, wildcards["encoder"])
     # Pretrained weights owe nothing to the seed: another seed must not extract them again.
-    seed = config["seed"] if encoder["weights"] == "random" else 0
+    seed = config["seed"] if encoder.get("weights") == "random" else 0
     return {"encoder_name": wildcards["encoder"], "encoder": encoder, "seed": seed}
 
 
 def _tokens_job(config: Config, wildcards: Mapping[str, str]) -> Slice:
     """The same, with what decides only how fast they are made."""
     tokens = _tokens(config, wildcards)
-    tokens["encoder"] |= _keys(config["encoders"][wildcards["encoder"]], "batch_size")
+    batch = config["encoders"][wildcards["encoder"]].get("batch_size")
+    tokens["encoder"] |= {} if batch is None else {"batch_size": batch}
     return tokens
 
 
@@ -330,7 +354,7 @@ def _train_cross(config: Config, wildcards: Mapping[str, str]) -> Slice:
     return _fold(config, wildcards) | {
         "cross_config": config["models"][wildcards["model"]],
         "members": _members(config, wildcards["model"]),
-        "regions": _encoder(config, config["datasets"][wildcards["dataset"]]["encoders"]["image"]),
+        "regions": _encoder(config, store_of(config, config["datasets"][wildcards["dataset"]]["encoders"]["image"])),
     }
 
 

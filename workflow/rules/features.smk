@@ -35,7 +35,7 @@ rule image_tokens:
     benchmark:
         "results/benchmarks/image_tokens/{dataset}.{encoder}.{shard}.tsv"
     wildcard_constraints:
-        encoder=any_of(stages.encoders_of(config, "image")),
+        encoder=any_of(stages.image_encoders_of(config, None)),
     threads: 4
     resources:
         gpu=gpus,

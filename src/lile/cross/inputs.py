@@ -20,7 +20,7 @@ from lile.cross.model import CrossEncoder
 from lile.cross.weights import load_cross_encoder
 from lile.cross.words import PairWords, read_tags
 from lile.evaluation.inputs import FoldFiles
-from lile.features.image_encoder import load_image_encoder
+from lile.features.image_side import open_image_store
 from lile.features.store import TokenStore
 
 
@@ -102,12 +102,11 @@ def load_cross(config: Mapping[str, Any], files: CrossFiles, descriptions: pd.Da
         InputError: a file that does not fit, weights that are missing, or a store made by other weights.
     """
     knobs = CrossConfig.from_dict(config["cross_config"])
-    image_about = load_image_encoder(config["regions"], config["seed"]).about()
-    regions = TokenStore(files.regions_store, expect=image_about)
+    regions = open_image_store(config["regions"], config["seed"], files.regions_store)
     model, tokenizer, text_about = load_cross_encoder(knobs, regions.width, config["seed"])
     texts = descriptions.drop_duplicates("text_id")
     captions = dict(zip(texts["text_id"], texts["text"], strict=True))
     tags = read_tags(files.tags) if files.tags is not None else {}
     words = PairWords(tokenizer, captions, tags, knobs.max_words, knobs.max_tags)
     reader = PairReader(regions, words, knobs.max_regions)
-    return CrossParts(knobs, model, reader, {"image": image_about, "text": text_about})
+    return CrossParts(knobs, model, reader, {"image": regions.about, "text": text_about})

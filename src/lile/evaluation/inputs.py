@@ -14,7 +14,7 @@ from lile.data.records import read_descriptions, read_folds, read_images
 from lile.data.vocabulary import Vocabulary
 from lile.errors import InputError
 from lile.evaluation.score import Store, compute_device
-from lile.features.image_encoder import load_image_encoder
+from lile.features.image_side import load_image_side
 from lile.features.store import TokenStore
 from lile.features.text_encoder import load_text_encoder
 from lile.features.word_store import WordStore
@@ -81,12 +81,10 @@ def load_fold(config: Mapping[str, Any], files: FoldFiles) -> FoldInputs:
         read_descriptions(files.descriptions),
         read_folds(files.folds),
     )
-    image_encoder = load_image_encoder(config["encoders"]["image"], seed)
-    image_parts, image_about = SideParts(image_encoder.top, image_encoder.width), image_encoder.about()
-    image_store = TokenStore(files.images_store, expect=image_about)
     text_store: Store
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed, "init", fold))
+        image = load_image_side(config["encoders"]["image"], seed, files.images_store)
         if knobs.text.source == "words":
             train = descriptions[descriptions["image_id"].isin(set(images_with_role(folds, fold, "train")))]
             text_parts, text_store, text_about = _words(knobs.text, descriptions, train)
@@ -94,9 +92,9 @@ def load_fold(config: Mapping[str, Any], files: FoldFiles) -> FoldInputs:
             text_encoder = load_text_encoder(config["encoders"]["text"], seed)
             text_parts, text_about = SideParts(text_encoder.top, text_encoder.width), text_encoder.about()
             text_store = TokenStore(files.texts_store, expect=text_about)
-        model = RetrievalModel(knobs, image_parts, text_parts)
-    encoders = {"image": image_about, "text": text_about}
-    return FoldInputs(images, descriptions, folds, image_store, text_store, model, encoders)
+        model = RetrievalModel(knobs, SideParts(image.top, image.width), text_parts)
+    encoders = {"image": image.about, "text": text_about}
+    return FoldInputs(images, descriptions, folds, image.store, text_store, model, encoders)
 
 
 def _words(
