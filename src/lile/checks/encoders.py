@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lile.checks.findings import Check, failed, passed, warned
 from lile.errors import InputError
+from lile.features.libraries import REGION_VIT
 from lile.stages import rows_below
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ CONVERT_RULE = "convert_weights"
 
 
 def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Iterator[Check]:
-    """Yield one finding for each of a dataset's two encoders, and of those that rows of its tables have of their own.
+    """Yield one finding for each of a dataset's encoders, of those that rows have of their own, and of their sources.
 
     Args:
         config: complete.
@@ -30,9 +31,10 @@ def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Itera
     own = [config["models"].get(row, {}).get("encoders", {}) for row in rows]
     chosen = [config["datasets"][dataset]["encoders"], *own]
     for modality in ("image", "text"):
-        for name in dict.fromkeys(encoders.get(modality) for encoders in chosen):
-            if name is not None:
-                yield check_encoder(name, config["encoders"].get(name), modality, root)
+        names = [encoders[modality] for encoders in chosen if encoders.get(modality) is not None]
+        sources = [config["encoders"].get(name, {}).get("source") for name in names]
+        for name in dict.fromkeys([*names, *(source for source in sources if source is not None)]):
+            yield check_encoder(name, config["encoders"].get(name), modality, root)
 
 
 def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, root: Path) -> Check:
@@ -49,6 +51,9 @@ def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, roo
     title = f"{modality} encoder {name}"
     if block is None:
         return failed(title, "not in the config", f"add encoders.{name}, or name another in the dataset's encoders")
+    if block.get("library") == REGION_VIT:
+        # Its blocks are those of a timm ViT; what it reads has a finding of its own.
+        block = {key: block[key] for key in ("modality", "weights", "config", "trainable_blocks")}
     try:
         encoder = EncoderConfig.from_dict(dict(block), modality)
     except InputError as error:
