@@ -1,7 +1,9 @@
 """One file of a token store: its layout on disk and the checks that a file must pass before it is believed.
 
 Layout (HDF5): ``tokens [total, H] float16``, ``offsets [n + 1] int64``, ``ids [n]`` UTF-8; item ``i`` owns the rows
-``offsets[i]:offsets[i + 1]``. Attributes: ``format``, ``about`` (JSON: who made the tokens) and, where known, ``code``.
+``offsets[i]:offsets[i + 1]``. Where tokens are regions, ``boxes [total, 4] float32`` holds (x1, y1, x2, y2) of each as
+shares of its picture's width and height. Attributes: ``format``, ``about`` (JSON: who made the tokens) and, where
+known, ``code``.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class ShardIndex:
         ids: the items' ids, in file order.
         offsets: ``[n + 1]`` int64, first row of each item and the end.
         width: H.
+        boxes: whether each token has its box.
         about: the encoder's ``about()`` at the time of writing.
     """
 
@@ -40,6 +43,7 @@ class ShardIndex:
     ids: list[str]
     offsets: np.ndarray
     width: int
+    boxes: bool
     about: dict[str, Any]
 
 
@@ -75,11 +79,14 @@ def read_index(path: Path) -> ShardIndex:
             ids = list(file["ids"].asstr()[...])
         except (KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(f"{path}: damaged ({error}). {_MEND}") from error
-        _check_parts(path, tokens, offsets, ids)
-        return ShardIndex(path, ids, offsets, int(tokens.shape[1]), about)
+        boxes = file.get("boxes")
+        _check_parts(path, tokens, boxes, offsets, ids)
+        return ShardIndex(path, ids, offsets, int(tokens.shape[1]), boxes is not None, about)
 
 
-def _check_parts(path: Path, tokens: h5py.Dataset, offsets: np.ndarray, ids: list[str]) -> None:
+def _check_parts(
+    path: Path, tokens: h5py.Dataset, boxes: h5py.Dataset | None, offsets: np.ndarray, ids: list[str]
+) -> None:
     wrong = ""
     if tokens.ndim != 2 or tokens.dtype != np.float16:
         wrong = f"tokens are {tokens.dtype} of shape {tokens.shape}, not float16 [total, H]"
@@ -87,6 +94,8 @@ def _check_parts(path: Path, tokens: h5py.Dataset, offsets: np.ndarray, ids: lis
         wrong = f"{len(ids)} ids but {offsets.size} offsets"
     elif offsets[0] != 0 or offsets[-1] != tokens.shape[0] or (np.diff(offsets) < 1).any():
         wrong = f"offsets do not cut its {tokens.shape[0]} tokens into {len(ids)} items"
+    elif boxes is not None and (boxes.shape != (tokens.shape[0], 4) or boxes.dtype != np.float32):
+        wrong = f"boxes are {boxes.dtype} of shape {boxes.shape}, not float32 [{tokens.shape[0]}, 4]"
     if wrong:
         raise InputError(f"{path}: damaged: {wrong}. {_MEND}")
 

@@ -1,4 +1,4 @@
-"""Writes one shard of a token store as a stream: a megabyte in memory, and the file appears only when it is whole."""
+"""Writes one shard of a token store as a stream: megabytes in memory, and the file appears only when it is whole."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 20  # of the file's layout, and the size of one write
 
+Item = tuple[str, np.ndarray] | tuple[str, np.ndarray, np.ndarray]
+"""An id, its tokens ``[L, H]`` of any float type, L >= 1, and for regions their boxes ``[L, 4]``."""
+
 
 def write_store(
     path: Path,
-    items: Iterable[tuple[str, np.ndarray]],
+    items: Iterable[Item],
     about: dict[str, Any],
     *,
     code: str | None = None,
@@ -32,7 +35,8 @@ def write_store(
 
     Args:
         path: the file; it appears only when everything is in it.
-        items: pairs (id, tokens ``[L, H]`` of any float type, L >= 1). Stored as float16.
+        items: (id, tokens ``[L, H]``), stored as float16, or (id, tokens, boxes ``[L, 4]``): (x1, y1, x2, y2) as
+            shares of the picture's width and height, 0 to 1. All have boxes or none has.
         about: who made the tokens; kept as JSON in the file's attributes.
         code: fingerprint of the code that made them, kept beside ``about``.
         width: H; needed only where ``items`` may be empty.
@@ -41,14 +45,15 @@ def write_store(
         The number of items written.
 
     Raises:
-        InputError: an item is empty, has another width, is not finite in float16, or its id comes twice.
+        InputError: an item is empty, has another width, is not finite in float16, its boxes are missing or leave the
+            picture, or its id comes twice.
         OSError: the disk is full or not writable. Nothing is left behind then.
     """
     with replacing(path) as part:
         writer = _Writer(part, path, about, code)
         try:
-            for item_id, tokens in items:
-                writer.put(item_id, tokens)
+            for item in items:
+                writer.put(*item)
             writer.finish(width)
         finally:
             writer.close()
@@ -56,7 +61,7 @@ def write_store(
 
 
 class _Writer:
-    """Appends items to a new HDF5 file in writes of about a chunk."""
+    """Appends items to a new HDF5 file."""
 
     def __init__(self, part: Path, path: Path, about: dict[str, Any], code: str | None) -> None:
         import h5py
@@ -64,8 +69,8 @@ class _Writer:
         self.path = path
         self.ids: dict[str, None] = {}
         self._offsets = [0]
-        self._pending: list[np.ndarray] = []
-        self._tokens: h5py.Dataset | None = None
+        self._tokens: _Column | None = None
+        self._boxes: _Column | None = None
         with _as_os_error(path):
             self._file = h5py.File(part, "w", rdcc_nbytes=0)
             self._file.attrs["format"] = FORMAT
@@ -73,16 +78,21 @@ class _Writer:
             if code is not None:
                 self._file.attrs["code"] = code
 
-    def put(self, item_id: str, tokens: np.ndarray) -> None:
-        tokens = self._checked(item_id, tokens)
+    def put(self, item_id: str, tokens: np.ndarray, boxes: np.ndarray | None = None) -> None:
+        where = f"{self.path}: item {item_id!r}"
+        if not item_id or item_id in self.ids:
+            raise InputError(f"{where}: an id must be unique and not empty")
+        tokens = _checked_tokens(where, tokens, self._tokens.width if self._tokens else tokens.shape[-1])
         if self._tokens is None:
-            self._create(tokens.shape[1])
+            self._create(tokens.shape[1], boxes=boxes is not None)
+        assert self._tokens is not None
+        if (boxes is None) != (self._boxes is None):
+            raise InputError(f"{where}: boxes must be given for all items or for none")
+        if boxes is not None and self._boxes is not None:
+            self._boxes.put(_checked_boxes(where, boxes, len(tokens)))
+        self._tokens.put(tokens)
         self.ids[item_id] = None
         self._offsets.append(self._offsets[-1] + len(tokens))
-        self._pending.append(tokens)
-        assert self._tokens is not None
-        if self._offsets[-1] - self._tokens.shape[0] >= self._tokens.chunks[0]:
-            self._flush()
 
     def finish(self, width: int | None) -> None:
         import h5py
@@ -90,8 +100,10 @@ class _Writer:
         if self._tokens is None:
             if width is None:
                 raise InputError(f"{self.path}: no items to store")
-            self._create(width)
-        self._flush()
+            self._create(width, boxes=False)
+        for column in (self._tokens, self._boxes):
+            if column is not None:
+                column.flush()
         with _as_os_error(self.path):
             self._file["offsets"] = np.asarray(self._offsets, dtype=np.int64)
             self._file.create_dataset("ids", data=list(self.ids), dtype=h5py.string_dtype(), shape=(len(self.ids),))
@@ -102,37 +114,67 @@ class _Writer:
         with suppress(OSError, RuntimeError):
             self._file.close()
 
-    def _checked(self, item_id: str, tokens: np.ndarray) -> np.ndarray:
-        where = f"{self.path}: item {item_id!r}"
-        if not item_id or item_id in self.ids:
-            raise InputError(f"{where}: an id must be unique and not empty")
-        width = tokens.shape[-1] if self._tokens is None else self._tokens.shape[1]
-        if tokens.ndim != 2 or 0 in tokens.shape or tokens.shape[1] != width:
-            raise InputError(f"{where}: tokens of shape {tokens.shape}, expected [at least 1, {width}]")
-        with np.errstate(over="ignore"):
-            half = np.ascontiguousarray(tokens, dtype=np.float16)
-        # All exponent bits set: infinite or not a number. On the bits this is ten times faster than isfinite.
-        if ((half.view(np.uint16) & 0x7C00) == 0x7C00).any():
-            raise InputError(f"{where}: a token is not finite or beyond float16 (65504): check the encoder's weights")
-        return half
+    def _create(self, width: int, *, boxes: bool) -> None:
+        self._tokens = _Column(self._file, self.path, "tokens", width, np.dtype(np.float16))
+        if boxes:
+            self._boxes = _Column(self._file, self.path, "boxes", 4, np.dtype(np.float32))
 
-    def _create(self, width: int) -> None:
-        rows = max(1, _CHUNK_BYTES // (2 * width))
-        with _as_os_error(self.path):
-            self._tokens = self._file.create_dataset(
-                "tokens", shape=(0, width), maxshape=(None, width), chunks=(rows, width), dtype=np.float16
+
+class _Column:
+    """A growing table of the file, written about a chunk at a time."""
+
+    def __init__(self, file: h5py.File, path: Path, name: str, width: int, kind: np.dtype) -> None:
+        self.width = width
+        self._path = path
+        self._pending: list[np.ndarray] = []
+        self._waiting = 0
+        self._rows = max(1, _CHUNK_BYTES // (kind.itemsize * width))
+        with _as_os_error(path):
+            self._data: h5py.Dataset = file.create_dataset(
+                name, shape=(0, width), maxshape=(None, width), chunks=(self._rows, width), dtype=kind
             )
 
-    def _flush(self) -> None:
+    def put(self, rows: np.ndarray) -> None:
+        self._pending.append(rows)
+        self._waiting += len(rows)
+        if self._waiting >= self._rows:
+            self.flush()
+
+    def flush(self) -> None:
         if not self._pending:
             return
-        assert self._tokens is not None
-        block = np.concatenate(self._pending)
-        start = self._tokens.shape[0]
-        with _as_os_error(self.path):
-            self._tokens.resize(start + len(block), axis=0)
-            self._tokens[start:] = block
-        self._pending.clear()
+        start = self._data.shape[0]
+        with _as_os_error(self._path):
+            self._data.resize(start + self._waiting, axis=0)
+            self._data[start:] = np.concatenate(self._pending)
+        self._pending, self._waiting = [], 0
+
+
+def _checked_tokens(where: str, tokens: np.ndarray, width: int) -> np.ndarray:
+    """Return an item's tokens as float16 ``[L, width]``. Raises ``InputError``."""
+    if tokens.ndim != 2 or 0 in tokens.shape or tokens.shape[1] != width:
+        raise InputError(f"{where}: tokens of shape {tokens.shape}, expected [at least 1, {width}]")
+    with np.errstate(over="ignore"):
+        half = np.ascontiguousarray(tokens, dtype=np.float16)
+    # All exponent bits set: infinite or not a number. On the bits this is ten times faster than isfinite.
+    if ((half.view(np.uint16) & 0x7C00) == 0x7C00).any():
+        raise InputError(f"{where}: a token is not finite or beyond float16 (65504): check the encoder's weights")
+    return half
+
+
+def _checked_boxes(where: str, boxes: np.ndarray, count: int) -> np.ndarray:
+    """Return an item's boxes as float32 ``[count, 4]``. Raises ``InputError``."""
+    boxes = np.ascontiguousarray(boxes, dtype=np.float32)
+    if boxes.shape != (count, 4):
+        raise InputError(f"{where}: boxes of shape {boxes.shape} for {count} tokens, expected [{count}, 4]")
+    inside = (boxes >= 0).all(axis=1) & (boxes <= 1).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
+    if not inside.all():
+        row = int(np.flatnonzero(~inside)[0])
+        raise InputError(
+            f"{where}: box {row} is {boxes[row].tolist()}, expected x1 <= x2 and y1 <= y2 as shares of the picture's "
+            "width and height, 0 to 1. Divide pixels by the picture's size and clip"
+        )
+    return boxes
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 A store is one or more shards (see :mod:`lile.features.shard`) that behave as one list of items. Only the index (ids and
 offsets) is held in memory; files are opened on the first read of each process, so a store may be pickled or forked.
 
-Shapes: B items asked for, L tokens of an item, H encoder width.
+Shapes: B items asked for, L tokens of an item, H encoder width, R rows of a shard.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = ["TokenStore", "write_store"]
 
 _GAP_BYTES = 1 << 16  # rows this near each other are cheaper to read than to skip
 _SPAN_BYTES = 1 << 26  # one read never holds more than this, or one item
+_GEOMETRY = 5  # x1, y1, x2, y2 and the area
 
 
 class TokenStore:
@@ -35,12 +36,17 @@ class TokenStore:
     Args:
         paths: the shards; items keep this order.
         expect: an encoder's ``about()``; a shard made by other weights, cut or transform is refused.
+        geometry: give each token five columns more: its box's x1, y1, x2, y2 as shares of the picture, and the area.
+
+    Attributes:
+        width: of what :meth:`read` gives: H, or H + 5 with the geometry.
 
     Raises:
-        InputError: a shard is missing, damaged or unlike the others, an id comes twice, or ``expect`` is not met.
+        InputError: a shard is missing, damaged or unlike the others, has no boxes where ``geometry`` asks for them,
+            an id comes twice, or ``expect`` is not met.
     """
 
-    def __init__(self, paths: Sequence[Path], expect: dict[str, Any] | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], expect: dict[str, Any] | None = None, geometry: bool = False) -> None:
         if not paths:
             raise InputError("a token store needs at least one shard")
         shards = [read_index(Path(path)) for path in paths]
@@ -50,9 +56,15 @@ class TokenStore:
             check_same_origin(shard.path, shard.about, shards[0].about, f"its fellow shard {shards[0].path}")
             if shard.width != shards[0].width:
                 raise InputError(f"{shard.path}: width {shard.width}, but {shards[0].path} has {shards[0].width}")
+            if geometry and shard.ids and not shard.boxes:
+                raise InputError(
+                    f"{shard.path}: has no boxes. Set `boxes: false` for the encoder that reads this store, or make "
+                    "the store from a source that gives each region its box"
+                )
         self.paths = [shard.path for shard in shards]
         self.about: dict[str, Any] = shards[0].about
-        self.width: int = shards[0].width
+        self._geometry = geometry
+        self.width: int = shards[0].width + _GEOMETRY * geometry
         self.ids: list[str] = [item_id for shard in shards for item_id in shard.ids]
         self._row_of = {item_id: row for row, item_id in enumerate(self.ids)}
         if len(self._row_of) < len(self.ids):
@@ -108,7 +120,8 @@ class TokenStore:
             rows: integers ``[B]`` from :meth:`rows_of`.
 
         Returns:
-            tokens float16 ``[B, Lmax, H]``, zero after an item's end, and keep bool ``[B, Lmax]``, true on real tokens.
+            tokens float16 ``[B, Lmax, width]``, zero after an item's end, and keep bool ``[B, Lmax]``, true on real
+            tokens.
 
         Raises:
             IndexError: a row is not in the store.
@@ -149,8 +162,15 @@ class TokenStore:
         if shard not in self._files:
             self._files[shard] = open_shard(self.paths[shard])
         try:
-            return self._files[shard]["tokens"][start:stop]
+            tokens = self._files[shard]["tokens"][start:stop]
+            return _with_geometry(tokens, self._files[shard]["boxes"][start:stop]) if self._geometry else tokens
         except (OSError, KeyError) as error:
             raise InputError(
                 f"{self.paths[shard]}: damaged ({error}). Remove it and run the features rule again"
             ) from error
+
+
+def _with_geometry(tokens_RH: np.ndarray, boxes_R4: np.ndarray) -> np.ndarray:
+    """Return float16 ``[R, H + 5]``: the tokens, then each one's box and its area."""
+    area_R1 = (boxes_R4[:, 2:3] - boxes_R4[:, :1]) * (boxes_R4[:, 3:] - boxes_R4[:, 1:2])
+    return np.concatenate([tokens_RH, boxes_R4.astype(np.float16), area_R1.astype(np.float16)], axis=1)
