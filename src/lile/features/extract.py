@@ -17,8 +17,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lile.errors import InputError
-from lile.features.pipeline import ahead_of, best_device, one_behind, to_host
+from lile.features.pipeline import (
+    UNDECODABLE,
+    ahead_of,
+    best_device,
+    one_behind,
+    share_of,
+    to_host,
+    undecodable,
+)
 from lile.features.shard_writer import write_store
 
 if TYPE_CHECKING:  # types only: a change of one modality's encoder must not plan the other's tokens
@@ -64,7 +71,7 @@ def extract_image_tokens(
         InputError: an image cannot be decoded, or the shard does not exist; nothing is left behind.
         OSError: the disk is full.
     """
-    mine = _share(images, shard, shards)
+    mine = share_of(images, shard, shards)
     ids, paths = mine["image_id"].tolist(), mine["path"].tolist()
     device = best_device()
     encoder.stem.to(device)
@@ -115,7 +122,7 @@ def extract_text_tokens(
         InputError: the shard does not exist; nothing is left behind.
         OSError: the disk is full.
     """
-    mine = _share(descriptions.drop_duplicates("text_id"), shard, shards)
+    mine = share_of(descriptions.drop_duplicates("text_id"), shard, shards)
     ids = mine["text_id"].tolist()
     tokens, truncated = _encoded(mine["text"].tolist(), encoder)
     if truncated:
@@ -171,11 +178,8 @@ def _picture(path: str, encoder: ImageEncoder) -> np.ndarray:
 
     try:
         return encoder.transform.resized(load_image(Path(path)))
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three on damaged files
-        raise InputError(
-            f"{path}: cannot be decoded ({error}). Set `verify: decode` for this dataset: the data stage then opens "
-            f"every image fully, drops such ones and lists them in its report"
-        ) from error
+    except UNDECODABLE as error:
+        raise undecodable(path, error) from error
 
 
 def _encoded(texts: Sequence[str], encoder: TextEncoder) -> tuple[list[np.ndarray], int]:
@@ -187,9 +191,3 @@ def _encoded(texts: Sequence[str], encoder: TextEncoder) -> tuple[list[np.ndarra
         tokens += [np.asarray(row, dtype=np.int32) for row in ids]
         truncated += cut
     return tokens, truncated
-
-
-def _share(table: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
-    if not 0 <= shard < shards:
-        raise InputError(f"shard {shard} of {shards} does not exist: shards are counted from 0")
-    return table.iloc[shard::shards]

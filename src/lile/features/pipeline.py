@@ -1,23 +1,50 @@
-"""Keeps a device busy: work is prepared ahead of it and fetched one batch behind it."""
+"""Shares a table among jobs, and keeps a device busy: work is prepared ahead of it and fetched one batch behind it."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lile.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+UNDECODABLE = (OSError, ValueError, SyntaxError)
+"""What Pillow raises on damaged files."""
 
 
 def best_device() -> torch.device:
     """Return the CUDA device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def share_of(table: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
+    """Return the rows of a shard: of N shards, shard k has rows k, k + N, k + 2 N, ...
+
+    Raises:
+        InputError: the shard does not exist.
+    """
+    if not 0 <= shard < shards:
+        raise InputError(f"shard {shard} of {shards} does not exist: shards are counted from 0")
+    return table.iloc[shard::shards]
+
+
+def undecodable(path: str, error: BaseException | str) -> InputError:
+    """Return the error for a picture that cannot be decoded."""
+    return InputError(
+        f"{path}: cannot be decoded ({error}). Set `verify: decode` for this dataset: the data stage then opens "
+        f"every image fully, drops such ones and lists them in its report"
+    )
 
 
 def ahead_of(work: Callable[[T], R], items: Sequence[T], threads: int, ahead: int) -> Iterator[R]:
