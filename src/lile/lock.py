@@ -67,7 +67,7 @@ def _remove_if_stale(path: Path) -> None:
     holder = _holder(path)
     if age_s < STALE_S and not _is_gone(holder):
         raise InputError(
-            f"{path}: this fold is being worked on by process {holder.get('pid', '?')} on {holder.get('host', '?')} "
+            f"{path}: it is being worked on by process {holder.get('pid', '?')} on {holder.get('host', '?')} "
             f"(last sign of life {age_s:.0f} s ago); wait for it, end it, or remove the file if it is not running"
         )
     path.unlink(missing_ok=True)

@@ -21,8 +21,9 @@ from lile.files import digest_of, sha256_of
 from lile.lock import work_lock
 from lile.models.weights import load_weights
 from lile.seeds import seed_for
+from lile.training.arithmetic import deterministic, fabric_precision
 from lile.training.progress import Progress
-from lile.training.shared import ValidationPart, deterministic, fabric_precision, run_record, write_fold
+from lile.training.shared import ValidationPart, run_record, write_fold
 
 log = logging.getLogger(__name__)
 

@@ -9,67 +9,19 @@ Shapes: B images, S pixels a side, R tokens (class token and patches, or grid ce
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lile.errors import InputError
 from lile.features.encoder_config import EncoderConfig
 from lile.features.parts import Frozen, PassThrough, same_tokens
+from lile.features.pixels import Transform, pixel_transform
 from lile.features.timm_model import build_timm
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-class Transform(Protocol):
-    """From a picture to an encoder's input, in two steps: one picture on the CPU, then a batch on any device."""
-
-    def resized(self, picture: Image.Image) -> np.ndarray:
-        """Return one picture as an array of a fixed shape."""
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Turn arrays of :meth:`resized`, ``[..., *shape]``, into float32 ``[..., 3, S, S]``."""
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a token store must know of it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PixelTransform:
-    """From a picture of any size to an encoder's input: squashed to a square, as the paper does, and normalised."""
-
-    size_px: int
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def resized(self, picture: Image.Image) -> np.ndarray:
-        """Return uint8 ``[S, S, 3]``; resizing is antialiased."""
-        from PIL import Image
-
-        square = (self.size_px, self.size_px)
-        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
-        if rgb.size != square:
-            rgb = rgb.resize(square, Image.Resampling[self.interpolation.upper()])
-        return np.array(rgb)
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Turn uint8 ``[..., S, S, 3]`` into float32 ``[..., 3, S, S]`` with the encoder's mean and deviation."""
-        mean, std = (torch.tensor(values, device=pixels.device) for values in (self.mean, self.std))
-        return ((pixels.float() / 255 - mean) / std).movedim(-1, -3).contiguous()
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a token store must know of the transform."""
-        return {
-            "size_px": self.size_px,
-            "resize": "squash",
-            "interpolation": self.interpolation,
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +66,7 @@ def load_image_encoder(cfg: dict[str, Any], seed: int) -> ImageEncoder:
 
         return load_dual_image(config)
     model, origin = build_timm(config, seed)
-    transform = _transform_of(model, config.image_size_px)
+    transform = pixel_transform(model, config.image_size_px)
     probe = torch.linspace(-1, 1, 3 * config.image_size_px**2).reshape(1, 3, config.image_size_px, -1)
     with torch.inference_mode():
         whole = _whole(model, probe, config)
@@ -197,14 +149,3 @@ def _whole(model: Any, probe: Tensor, config: EncoderConfig) -> Tensor:
             f"{config.image_size_px} px: {' '.join(str(error).split())[:200]}. Check image_size_px"
         ) from error
     return tokens
-
-
-def _transform_of(model: Any, size_px: int) -> PixelTransform:
-    from PIL import Image
-
-    cfg: dict[str, Any] = model.pretrained_cfg
-    interpolation = cfg.get("interpolation") or "bicubic"
-    if interpolation.upper() not in Image.Resampling.__members__:
-        raise InputError(f"encoders: interpolation {interpolation!r} in the model's config is unknown to Pillow")
-    mean, std = (tuple(float(value) for value in cfg[key]) for key in ("mean", "std"))
-    return PixelTransform(size_px=size_px, interpolation=interpolation.lower(), mean=mean, std=std)

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -16,7 +16,9 @@ from torch import nn
 from lile.errors import InputError
 from lile.seeds import seed_for
 from lile.training.progress import Progress, State
-from lile.training.schedule import Schedule
+
+if TYPE_CHECKING:  # a type only: pretraining runs this loop without a schedule, and must not run again for it
+    from lile.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class Settings(Protocol):
 
     @property
     def patience(self) -> int:
-        """Epochs without a better validation R@sum before training stops."""
+        """Epochs without a better validation figure before training stops."""
 
     @property
     def clip_norm(self) -> float:
@@ -39,19 +41,22 @@ class Settings(Protocol):
 
 @dataclass(kw_only=True)
 class EpochLoop(ABC):
-    """One fold's training; a kind of row says how an epoch's steps are taken.
+    """One training; a kind of row says how an epoch's steps are taken, and which figure chooses the epoch.
 
     Args:
         fabric: Lightning Fabric: device, precision, backward and clipping.
         model: what is trained.
         forward: the same model as Fabric set it up: with its precision, and one process a device.
         optimizer: as Fabric set it up.
-        validate: gives the validation figures, with ``Rsum`` among them, from the model as it is.
+        validate: gives the validation figures from the model as it is; the one named ``criterion`` chooses the epoch.
         progress: where checkpoints live.
-        seed: the fold's own seed.
-        label: what progress bars and messages call this fold.
+        seed: the training's own seed.
+        label: what progress bars and messages call it.
         schedule: what lowers the rate after an epoch; None where it follows the steps.
     """
+
+    criterion: ClassVar[str] = "Rsum"
+    unit: ClassVar[str] = "pairs"
 
     fabric: Any
     model: nn.Module
@@ -79,9 +84,14 @@ class EpochLoop(ABC):
         """The weight of the cross terms (Eq. 5), for models that have one."""
         return None
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What this kind of row notes of an epoch beside what all do."""
+        return {"alpha": self.alpha}
+
     @abstractmethod
     def _train(self, epoch: int) -> tuple[float, int]:
-        """Take one pass over the training pairs; return the mean loss per pair and the number of pairs."""
+        """Take one pass over the training part; return the mean loss per unit and the number of units."""
 
     def run(self) -> State:
         """Train until the last epoch or early stopping, from the last checkpoint if there is one."""
@@ -90,23 +100,23 @@ class EpochLoop(ABC):
         while not finished(state, self.settings):
             self._epoch(state)
             self.progress.save(state, self.parts, self.model.state_dict())
-            log.info(*_message(self.label, state, self.settings))
+            log.info(*self._message(state))
         return state
 
     def _epoch(self, state: State) -> None:
         """Train and validate one epoch; note it in ``state``."""
         epoch, started = state.epoch + 1, time.time()
         torch.manual_seed(seed_for(self.seed, "dropout", epoch))  # a resumed run draws what an undisturbed one draws
-        loss, pairs = self._train(epoch)
+        loss, units = self._train(epoch)
         if not math.isfinite(loss):
             raise InputError(f"{self.label}: the loss of epoch {epoch} is {loss}; lower training.learning_rate")
         train_s = time.time() - started
         rate = self.optimizer.param_groups[0]["lr"]
         validation = self.validate()
         if self.schedule is not None:
-            self.schedule.step(validation["Rsum"])
-        if best := validation["Rsum"] > state.best_rsum:
-            state.best_rsum, state.best_epoch = validation["Rsum"], epoch
+            self.schedule.step(validation[self.criterion])
+        if best := validation[self.criterion] > state.best_value:
+            state.best_value, state.best_epoch = validation[self.criterion], epoch
         state.epoch = epoch
         state.history.append(
             {
@@ -115,8 +125,8 @@ class EpochLoop(ABC):
                 "seconds": time.time() - started,
                 "loss": loss,
                 "learning_rate": rate,
-                "alpha": self.alpha,
-                "pairs_per_second": pairs / train_s,
+                f"{self.unit}_per_second": units / train_s,
+                **self.notes,
                 "validation": validation,
                 "best": best,
             }
@@ -132,18 +142,17 @@ class EpochLoop(ABC):
         self.optimizer.step()
         return loss.detach()
 
+    def _message(self, state: State) -> tuple[Any, ...]:
+        last, epochs = state.history[-1], self.settings.epochs
+        left_s = (epochs - state.epoch) * last["seconds"]
+        return (
+            "%s epoch %d/%d: loss %.4f, validation %s %.4g (best %.4g in epoch %d), %.0f %s/s, at most %.0f s left",
+            self.label, state.epoch, epochs, last["loss"], self.criterion, last["validation"][self.criterion],
+            state.best_value, state.best_epoch, last[f"{self.unit}_per_second"], self.unit, left_s,
+        )  # fmt: skip
+
 
 def finished(state: State, settings: Settings) -> bool:
     """Whether training has reached its last epoch, or its best epoch lies ``patience`` epochs back."""
     stale = state.epoch - state.best_epoch >= settings.patience and state.epoch > 0
     return state.epoch >= settings.epochs or stale
-
-
-def _message(label: str, state: State, settings: Settings) -> tuple[Any, ...]:
-    last = state.history[-1]
-    left_s = (settings.epochs - state.epoch) * last["seconds"]
-    return (
-        "%s epoch %d/%d: loss %.4f, validation R@sum %.1f (best %.1f in epoch %d), %.0f pairs/s, at most %.0f s left",
-        label, state.epoch, settings.epochs, last["loss"], last["validation"]["Rsum"], state.best_rsum,
-        state.best_epoch, last["pairs_per_second"], left_s,
-    )  # fmt: skip

@@ -16,11 +16,12 @@ from lile.files import digest_of, sha256_of
 from lile.lock import work_lock
 from lile.models.weights import load_weights
 from lile.seeds import seed_for
+from lile.training.arithmetic import deterministic, fabric_precision
 from lile.training.loop import Trainer
 from lile.training.pairs import Batch, batch_indices, batches, pair_set
 from lile.training.progress import Progress, State
 from lile.training.schedule import optimizer_of
-from lile.training.shared import ValidationPart, deterministic, fabric_precision, run_record, write_fold
+from lile.training.shared import ValidationPart, run_record, write_fold
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def _trained(config: Mapping[str, Any], inputs: FoldInputs, store: Progress) -> 
         inputs.model.to(device)
         validation = _validation(inputs, config["fold"], _seed(config), device)()
         entry = {"epoch": 0, "time_unix": time.time(), "seconds": time.time() - started, "validation": validation}
-        return State(history=[{**entry, "best": True}], best_rsum=validation["Rsum"], started_unix=started)
+        return State(history=[{**entry, "best": True}], best_value=validation["Rsum"], started_unix=started)
     state = _trainer(config, inputs, store).run()
     load_weights(inputs.model, store.best_weights(state.best_epoch))
     return state

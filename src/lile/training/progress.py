@@ -26,11 +26,12 @@ FORMAT = 1
 
 @dataclass
 class State:
-    """Where a fold's training stands, at the end of an epoch."""
+    """Where a training stands, at the end of an epoch."""
 
     epoch: int = 0
     """Epochs done."""
-    best_rsum: float = -1.0
+    best_value: float = -1.0
+    """Of the validation figure that chooses the epoch; none is below 0."""
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     interruptions: int = 0
@@ -40,7 +41,7 @@ class State:
 
 @dataclass
 class Progress:
-    """A fold's progress folder.
+    """A training's progress folder.
 
     Args:
         folder: is made where missing.

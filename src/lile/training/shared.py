@@ -1,10 +1,9 @@
-"""What every kind of training shares: its validation part, arithmetic that repeats itself, and its record."""
+"""What every kind of training of a row shares: its validation part and its record."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +19,6 @@ from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.recalls import RECALLS, figures_of
 from lile.evaluation.relevance import DIRECTIONS
 from lile.files import digest_of, write_json
-from lile.models.training_config import Precision
 from lile.models.weights import write_weights
 from lile.provenance import git_state, host, versions
 from lile.seeds import seed_for
@@ -68,24 +66,6 @@ class ValidationPart:
         figures = {way: figures_of(ranks[way]) for way in DIRECTIONS}
         recalls = {f"{way}/{name}": figures[way][name] for way in DIRECTIONS for name in RECALLS}
         return {**recalls, "Rsum": sum(recalls.values())}
-
-
-def fabric_precision(wanted: Precision) -> Any:
-    """Return Lightning's name of a precision; ``auto`` is bfloat16 on a GPU that has it, else 32-bit."""
-    if wanted == "auto":
-        wanted = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32"
-    return {"32": "32-true", "bf16": "bf16-mixed"}[wanted]
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Make sums over the same rows come in the same order; on a GPU, where that is not always possible, warn."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def write_fold(out: Path, model: nn.Module, record: Mapping[str, Any], state: State) -> None:
