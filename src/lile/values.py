@@ -1,10 +1,33 @@
-"""Checks of single values of a config, with the key in the message."""
+"""Blocks of a config as dataclasses, and checks of single values, with the key in the message."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Literal, TypeVar, get_args
 
 from lile.errors import InputError
+
+Precision = Literal["auto", "32", "bf16"]
+"""Of a training; ``auto``: bfloat16 where the device is a GPU that has it, else 32-bit."""
+
+Block = TypeVar("Block")
+
+
+def read_block(kind: type[Block], values: Mapping[str, Any], where: str) -> Block:
+    """Return the dataclass ``kind`` of a config block.
+
+    Raises:
+        InputError: an unknown key (``where`` says in which block, and which key is nearest), or a bad value.
+    """
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise InputError(f"unknown key {where}.{name}; {hint}")
+    return kind(**values)
 
 
 def at_least(name: str, value: int, least: int) -> None:

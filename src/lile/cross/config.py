@@ -11,9 +11,7 @@ from typing import Any, Literal
 
 from lile.errors import InputError
 from lile.features.encoder_config import RANDOM
-from lile.models.config import read_block
-from lile.models.training_config import Precision
-from lile.values import at_least, one_of, positive
+from lile.values import Precision, at_least, one_of, positive, read_block
 
 Projection = Literal["loaded", "fresh"]
 

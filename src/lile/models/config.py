@@ -6,22 +6,19 @@ to 5 read it. Unknown keys are refused, and so are keys that clash.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from lile.errors import InputError
 from lile.matching.config import MatchingConfig
 from lile.models.loss_config import LossConfig
 from lile.models.side_config import ONE_VECTOR, SideConfig
 from lile.models.training_config import PlateauConfig, StepConfig, TrainingConfig
-from lile.values import at_least, one_of
+from lile.values import at_least, one_of, read_block
 
 Values = Literal["shared", "own"]
 Preset = Literal["paper", "scaled", "custom", "baseline"]
-
-Block = TypeVar("Block")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,13 +109,12 @@ class ModelConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Read a config block. Raises :class:`InputError` for an unknown key (with the nearest one) or a bad value."""
         nested: dict[str, type[Any]] = {
-            "image": SideConfig,
-            "text": SideConfig,
             "pooling": PoolingConfig,
             "matching": MatchingConfig,
             "loss": LossConfig,
         }
         blocks: dict[str, Any] = {name: read_block(kind, values.get(name, {}), name) for name, kind in nested.items()}
+        blocks |= {name: _side(values.get(name, {}), name) for name in ("image", "text")}
         training = dict(values.get("training", {}))
         for name, schedule in (("plateau", PlateauConfig), ("step", StepConfig)):
             training[name] = read_block(schedule, training.get(name, {}), f"training.{name}")
@@ -130,21 +126,10 @@ class ModelConfig:
         return asdict(self)
 
 
-def read_block(kind: type[Block], values: Mapping[str, Any], where: str) -> Block:
-    """Return the dataclass ``kind`` of a config block.
-
-    Raises:
-        InputError: an unknown key (``where`` says in which block, and which key is nearest), or a bad value.
-    """
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise InputError(f"unknown key {where}.{name}; {hint}")
-    if kind is not SideConfig:
-        return kind(**values)
+def _side(values: Mapping[str, Any], name: str) -> SideConfig:
+    """Read the block of a side; both have the same keys, so an error says which it is."""
     try:
-        return kind(**values)
-    except InputError as error:  # both sides have these keys: say which
-        raise InputError(f"{where}: {error}") from None
+        return read_block(SideConfig, values, name)
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if said.startswith("unknown key") else f"{name}: {said}") from None

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lile.errors import InputError
-from lile.values import at_least, one_of
+from lile.values import Precision, at_least, one_of
 
-Precision = Literal["auto", "32", "bf16"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["plateau", "step"]
 

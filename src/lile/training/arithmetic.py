@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from lile.models.training_config import Precision
+    from lile.values import Precision
 
 
 def fabric_precision(wanted: Precision) -> Any:
