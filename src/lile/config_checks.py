@@ -66,7 +66,7 @@ def _folds(where: str, dataset: Mapping[str, Any]) -> Iterator[str]:
             f"{where}.folds.near_duplicates: together, but folds.by: split moves no image. Leave it out (leaks.csv "
             "lists what the split tears apart), or set folds.by: cross_validation"
         )
-    if folds["by"] == "split" and dataset["kind"] != "pairs":
+    if folds["by"] == "split" and dataset["kind"] not in ("pairs", "precomputed"):
         yield f"{where}.folds.by: split, but a dataset of kind {dataset['kind']} has none; use cross_validation"
     if folds["by"] == "split" and dataset["kind"] == "pairs" and dataset["columns"]["split"] is None:
         yield f"{where}.folds.by: split, but columns.split is null; name the column that holds the split"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lile.data.precomputed_files import files_of
 from lile.features.layouts import DUAL_LAYOUTS
 from lile.features.libraries import REGION_VIT, reads_pictures
 from lile.reporting.published import paths_of
@@ -56,6 +57,11 @@ def datasets_of(config: Config, kind: str) -> list[str]:
 def data_of(config: Config, dataset: str) -> str:
     """Return the dataset under whose name the records and tokens of ``dataset`` lie: itself, or ``same_data_as``."""
     return config["datasets"][dataset]["same_data_as"] or dataset
+
+
+def has_pictures(config: Config, dataset: str) -> bool:
+    """Return whether a dataset's images are pictures, and not regions alone."""
+    return bool(config["datasets"][dataset]["kind"] != "precomputed")
 
 
 def downloaded(config: Config) -> list[str]:
@@ -191,6 +197,8 @@ def bert_files(config: Config, model: str) -> list[str]:
 def source_files(config: Config, name: str) -> list[str]:
     """Return the files that a dataset's records are read from, as far as they are there or made by a rule."""
     dataset = config["datasets"][name]
+    if dataset["kind"] == "precomputed":
+        return files_of(dataset)
     if dataset["kind"] == "arch" and dataset["download"]:
         return [f"{dataset['root']}/{archive}.unpacked" for archive in ARCHIVES]
     listed = {
@@ -199,6 +207,14 @@ def source_files(config: Config, name: str) -> list[str]:
         "synthetic": [],
     }[dataset["kind"]]
     return [path for path in listed if Path(path).is_file()]
+
+
+def token_files(config: Config, dataset: str, encoder: str) -> list[str]:
+    """Return the files that an encoder of published regions reads, as far as they are there."""
+    block = config["encoders"][encoder]
+    if block["library"] == "npy":
+        return [path for path in source_files(config, dataset) if path.endswith(".npy")]
+    return [path for path in block["files"] if Path(path).is_file()]
 
 
 def published_files(config: Config, table: str) -> list[str]:
@@ -278,6 +294,12 @@ def _read_pairs(config: Config, wildcards: Mapping[str, str]) -> Slice:
     return {"dataset": name} | _keys(config["datasets"][name], *read)
 
 
+def _read_precomputed(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["dataset"]
+    read = ("root", "splits", "captions_per_image", "limit", "drop_captions")
+    return {"dataset": name} | _keys(config["datasets"][name], *read)
+
+
 def _read_synthetic(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["dataset"]
     return {"dataset": name, "seed": config["seed"]} | _keys(config["datasets"][name], "items", "size_px")
@@ -288,7 +310,8 @@ def _describe(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 
 def _duplicates(config: Config, wildcards: Mapping[str, str]) -> Slice:
-    return _keys(config["datasets"][wildcards["dataset"]], "near_duplicate_bits")
+    name = wildcards["dataset"]
+    return {"pictures": has_pictures(config, name)} | _keys(config["datasets"][name], "near_duplicate_bits")
 
 
 def _folds(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -403,6 +426,7 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "unpack_arch": _unpack,
     "read_arch": _read_arch,
     "read_pairs": _read_pairs,
+    "read_precomputed": _read_precomputed,
     "read_synthetic": _read_synthetic,
     "describe": _describe,
     "duplicates": _duplicates,

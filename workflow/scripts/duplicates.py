@@ -13,14 +13,15 @@ from lile.script import run_script
 
 
 def work(args: Namespace) -> None:
-    bits = json.loads(args.config_json)["near_duplicate_bits"]
-    texts = read_captions(args.captions), read_descriptions(args.descriptions)
-    write_csv(args.out, find_duplicates(read_images(args.images), *texts, bits, args.threads))
+    config = json.loads(args.config_json)
+    tables = read_images(args.images), read_captions(args.captions), read_descriptions(args.descriptions)
+    bits, pictures = config["near_duplicate_bits"], config["pictures"]
+    write_csv(args.out, find_duplicates(*tables, bits, args.threads, pictures))
 
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="duplicates", description=__doc__)
-    parser.add_argument("--config-json", required=True, help="JSON object: near_duplicate_bits")
+    parser.add_argument("--config-json", required=True, help="JSON object: near_duplicate_bits, pictures")
     parser.add_argument("--images", type=Path, required=True, help="images.csv")
     parser.add_argument("--captions", type=Path, required=True, help="captions.csv")
     parser.add_argument("--descriptions", type=Path, required=True, help="descriptions.csv")

@@ -21,7 +21,7 @@ def work(args: Namespace) -> None:
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="leaks", description=__doc__)
-    parser.add_argument("--config-json", required=True, help="JSON object: dataset, near_duplicate_bits")
+    parser.add_argument("--config-json", required=True, help="JSON object: dataset, near_duplicate_bits, pictures")
     parser.add_argument("--folds", type=Path, required=True, help="folds.csv")
     parser.add_argument("--duplicates", type=Path, required=True, help="duplicates.csv")
     parser.add_argument("--out", type=Path, required=True, help="leaks.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lile.data.captions import MAX_CHARACTERS, MAX_WORDS, CleanCaption, clean_caption
@@ -20,6 +20,10 @@ _DETAILS = {
     "caption_invalid_utf8": "bytes that are no UTF-8 read as U+FFFD",
     "caption_control_characters": "NUL or other control characters removed",
 }
+
+
+Look = Callable[[Sequence[str]], list[Finding]]
+"""Looks at images by their paths."""
 
 
 class SourceCaption(NamedTuple):
@@ -45,7 +49,7 @@ class _Tables(NamedTuple):
 
 
 def assemble(
-    sources: Sequence[SourceCaption], lost: Sequence[ReportRow], verify: VerifyMode, workers: int, where: str,
+    sources: Sequence[SourceCaption], lost: Sequence[ReportRow], verify: VerifyMode | Look, workers: int, where: str,
     same_text_same_group: bool = True, excluded: Collection[str] = (),
 ) -> Records:  # fmt: skip
     """Clean captions, look at images, find groups, and keep what is whole.
@@ -58,7 +62,8 @@ def assemble(
     Args:
         sources: all captions in the source's order; rows of one ``image_id`` carry the same path.
         lost: report of what the reader has dropped or warned of already.
-        verify: how images are looked at, see :func:`lile.data.images.verify_images`.
+        verify: how images are looked at, see :func:`lile.data.images.verify_images`; or what looks at them, where they
+            are no pictures: it gets the path of every image and returns as many findings.
         workers: processes for that.
         where: names the source in messages.
         same_text_same_group: whether the same caption makes the same group.
@@ -76,7 +81,8 @@ def assemble(
     for source in sources:
         firsts.setdefault(source.image_id, source)
     captions = list(_numbered(sources, excluded))
-    findings = verify_images([first.path for first in firsts.values()], verify, workers)
+    paths = [first.path for first in firsts.values()]
+    findings = verify(paths) if callable(verify) else verify_images(paths, verify, workers)
     tables = _Tables(captions, _groups_of(captions, same_text_same_group), dict(zip(firsts, findings, strict=True)))
     usable = {image_id for image_id, finding in tables.findings.items() if finding[0] != "dropped"}
     captioned = {source.image_id for source, _, clean in captions if not clean.problem}

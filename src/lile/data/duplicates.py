@@ -26,16 +26,22 @@ _SPACES = re.compile(r"\s+")
 
 
 def find_duplicates(
-    images: pd.DataFrame, captions: pd.DataFrame, descriptions: pd.DataFrame, bits: int, workers: int
+    images: pd.DataFrame,
+    captions: pd.DataFrame,
+    descriptions: pd.DataFrame,
+    bits: int,
+    workers: int,
+    pictures: bool = True,
 ) -> pd.DataFrame:
     """Look for duplicates among all images and texts of a dataset.
 
     Args:
-        images: columns ``image_id, path``; every image is decoded once.
+        images: columns ``image_id, path``; every picture is decoded once.
         captions: columns ``image_id, text``.
         descriptions: the same; a description may be shared where the captions differ.
         bits: of the hash's 256 that may differ between near-duplicates.
         workers: processes that decode images.
+        pictures: whether the images are pictures; where they are regions alone, only texts are compared.
 
     Returns:
         Columns DUPLICATE_COLUMNS, all strings, by kind and then in the order of ``images``.
@@ -46,11 +52,14 @@ def find_duplicates(
     import pandas as pd
 
     ids = images["image_id"].tolist()
-    links = [*image_links(ids, fingerprints(images["path"].tolist(), workers), bits)]
+    links = [*image_links(ids, fingerprints(images["path"].tolist(), workers), bits)] if pictures else []
     links += text_links(ids, [captions, descriptions])
     frame = pd.DataFrame(links, columns=list(DUPLICATE_COLUMNS), dtype=str)
     counts = frame["kind"].value_counts()
-    log.info("%d images: links of %s", len(ids), ", ".join(f"{kind} {counts.get(kind, 0)}" for kind in KINDS))
+    kinds = KINDS if pictures else [SAME_TEXT]
+    log.info("%d images: links of %s", len(ids), ", ".join(f"{kind} {counts.get(kind, 0)}" for kind in kinds))
+    if not pictures:
+        log.info("the data have no pictures: texts alone were compared")
     return frame
 
 

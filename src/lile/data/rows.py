@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise InputError(f"{path}: a table must be one of {', '.join(FORMATS)}; this ends in {kind or 'nothing'}")
-    _check_readable(path)
+    check_readable(path)
     if kind == ".jsonl":
         yield from _json_lines(path)
     elif kind == ".json":
@@ -51,16 +51,22 @@ def read_rows(path: Path) -> Iterator[Row]:
         yield from _separated(path, "," if kind == ".csv" else "\t")
 
 
-def read_json(path: Path) -> Any:
-    """Read a whole JSON file. Raises ``InputError`` where it is missing, empty, UTF-16 or no JSON."""
-    _check_readable(path)
+def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Read a whole JSON file. Raises ``InputError`` where it is missing, empty, UTF-16 or no JSON.
+
+    Args:
+        path: of the file.
+        hook: takes each object, innermost first, and gives what stands in its place: what nobody needs of a large file
+            is let go while it is read.
+    """
+    check_readable(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig", errors="replace"))
+        return json.loads(path.read_text(encoding="utf-8-sig", errors="replace"), object_hook=hook)
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path}: no JSON ({error}); was it cut off? One object per line is a .jsonl file") from error
 
 
-def _check_readable(path: Path) -> None:
+def check_readable(path: Path) -> None:
     """Raise ``InputError`` unless ``path`` is a file with something in it that is not UTF-16."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")

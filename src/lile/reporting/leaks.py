@@ -32,9 +32,11 @@ def leak_line(leaks: Mapping[str, Any]) -> str:
 
     Args:
         leaks: content of ``leaks.json``: the counts of :func:`lile.data.leaks.find_leaks` with ``dataset`` and
-            ``near_duplicate_bits``.
+            ``near_duplicate_bits`` and ``pictures``: whether the data have any.
     """
     test = leaks["test"]
+    if not leaks["pictures"]:
+        return _texts_line(leaks, test)
     near = f"a perceptual hash within {leaks['near_duplicate_bits']} of {leaks['hash_bits']} bits"
     if not test["any"]:
         return f"Leaks: no test image has a twin in training (same pixels, {near}, or a text in common)."
@@ -44,4 +46,16 @@ def leak_line(leaks: Mapping[str, Any]) -> str:
         f"folds together: same pixels {test['same_pixels']:,}; {near} {test['near_image']:,}; a text in common "
         f"{test['same_text']:,}; picture and text {test['both']:,}. Each stands in "
         f"results/{leaks['dataset']}/data/leaks.csv."
+    )
+
+
+def _texts_line(leaks: Mapping[str, Any], test: Mapping[str, int]) -> str:
+    """The same of data without pictures, of which texts alone can be compared."""
+    only = "the data have no pictures to compare, so twins among them go unseen"
+    if not test["any"]:
+        return f"Leaks: no test image shares a text with a training image; {only}."
+    share = 100 * test["any"] / test["images"]
+    return (
+        f"Leaks: **{test['any']:,} of {test['images']:,} test images ({share:.1f} %) share a text with a training "
+        f"image**, all folds together; {only}. Each stands in results/{leaks['dataset']}/data/leaks.csv."
     )

@@ -119,4 +119,10 @@ def write_run(folder: Path, model: str, run: int, preset: str, quality: float, f
 
 def made_up_leaks(**kinds: int) -> dict:
     counts = dict.fromkeys(("any", "same_pixels", "near_image", "same_text", "both"), 0) | kinds
-    return {"dataset": "demo", "near_duplicate_bits": 32, "hash_bits": 256, "test": {"images": 8} | counts}
+    return {
+        "dataset": "demo",
+        "near_duplicate_bits": 32,
+        "pictures": True,
+        "hash_bits": 256,
+        "test": {"images": 8} | counts,
+    }
