@@ -11,7 +11,8 @@ from typing import Any
 
 from lile.data.arch import SETS, find_set
 from lile.data.limit import FirstImages
-from lile.data.pairs import SPLIT_WORDS, columns_of
+from lile.data.pairs import columns_of
+from lile.data.records import SPLIT_WORDS
 from lile.data.rows import read_json, read_rows
 from lile.errors import InputError
 

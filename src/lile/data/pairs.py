@@ -24,16 +24,10 @@ from lile.data.assemble import SourceCaption, assemble
 from lile.data.captions import clean_caption
 from lile.data.images import VerifyMode
 from lile.data.limit import FirstImages
-from lile.data.records import Records, ReportRow
+from lile.data.records import SPLIT_WORDS, Records, ReportRow
 from lile.data.rows import Row, read_rows
 from lile.errors import InputError
 from lile.files import digest_of
-
-SPLIT_WORDS = {
-    "": "", "train": "train", "training": "train", "val": "validation", "dev": "validation", "valid": "validation",
-    "validation": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
-"""Words for a split, in any case, and what they mean here."""
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _ROLES = ("image", "caption", "group", "split", "id")

@@ -24,6 +24,11 @@ IMAGE_COLUMNS = ("image_id", "path", "group", "split")
 CAPTION_COLUMNS = ("caption_id", "image_id", "group", "text")
 DESCRIPTION_COLUMNS = ("description_id", "caption_id", "image_id", "group", "text", "text_id")
 SPLITS = ("train", "validation", "test")
+SPLIT_WORDS = {
+    "": "", "train": "train", "training": "train", "val": "validation", "dev": "validation", "valid": "validation",
+    "validation": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+"""Words for a split, in any case, and what they mean here."""
 STATUSES = ("kept", "warned", "dropped")
 OVER_LIMIT = "over_limit"
 """Reason of the lines that say how many images of a split were left out for the config's ``limit``."""
