@@ -8,7 +8,7 @@ from typing import Any
 
 from lile.checks.findings import Check, failed, passed, warned
 from lile.checks.survey import Survey
-from lile.data.pairs import SPLIT_WORDS
+from lile.data.records import SPLIT_WORDS
 
 
 def check_splits(block: Mapping[str, Any], survey: Survey | None) -> Iterator[Check]:
