@@ -110,7 +110,7 @@ def load_region_vit(cfg: dict[str, Any], seed: int, width: int) -> tuple[RegionV
         InputError: the weights are missing, no ViT of timm, or have fewer blocks than are to be trained.
     """
     boxes = bool(cfg.get("boxes", True))
-    read = {key: cfg[key] for key in ("modality", "weights", "config") if key in cfg}
+    read: dict[str, Any] = {key: cfg[key] for key in ("modality", "weights", "config") if key in cfg}
     config = EncoderConfig.from_dict({"trainable_blocks": cfg.get("trainable_blocks", 6), **read}, "image")
     model, origin = build_timm(config, seed)
     _check_vit(model, config)
@@ -145,7 +145,7 @@ def _check_vit(model: Any, config: EncoderConfig) -> None:
         )
     keep_BR = torch.tensor([[True, True, False]])
     try:
-        _Blocks([model.norm_pre], model.blocks)(torch.zeros(1, 3, model.embed_dim), keep_BR)
+        _Blocks([model.norm_pre], list(model.blocks))(torch.zeros(1, 3, model.embed_dim), keep_BR)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
