@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from lile.features.encoder_config import RANDOM
 from lile.features.libraries import REGION_VIT, reads_pictures
 from lile.features.parts import PassThrough
 from lile.features.store import TokenStore
@@ -54,6 +55,8 @@ def load_image_side(block: Mapping[str, Any], seed: int, shards: Sequence[Path])
         store = open_image_store(block["source"], seed, shards, geometry=block["boxes"])
         own = {key: value for key, value in block.items() if key != "source"}
         top, width, about = load_region_vit(own, seed, store.width)
+        if store.about.get("origin") == RANDOM:  # what a table says of the row must hold for all of it
+            about |= {"origin": RANDOM}
         return ImageSide(top=top, width=width, store=store, about={**about, "source": store.about})
     if not reads_pictures({"library": library}):
         store = open_image_store(block, seed, shards)
