@@ -18,6 +18,9 @@ from lile.files import digest_of, sha256_of
 
 LOCAL_ENCODERS = Path("resources/encoders")
 
+TRAINED_HERE = "trained_here"
+"""Key of config.json with which the stage `pretrain` says what it trained the weights on; the hub has no such key."""
+
 _PACKAGE = "package:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -96,6 +99,12 @@ def weights_digest(folder: Path, layout: Layout = ENCODER) -> str:
     return digest_of([sha256_of(path) for path in weight_files(folder, layout)])
 
 
+def origin_of(hub_config: dict[str, Any]) -> str:
+    """Return what a record says of weights from a folder with this ``config.json``: whose training they are."""
+    trained_on = hub_config.get(TRAINED_HERE)
+    return f"pretrained here on {trained_on}" if trained_on else "pretrained"
+
+
 def random_digest(config: dict[str, Any], seed: int) -> str:
     """Return 16 hex digits that name random weights: they are a function of the architecture and the seed alone."""
     return digest_of({"config": config, "seed": seed})
@@ -140,10 +149,12 @@ def _hub_files(repo: str, layout: Layout) -> list[str]:
     from huggingface_hub import HfApi
 
     try:
-        siblings = HfApi().model_info(repo, timeout=10).siblings or []
+        found = HfApi().model_info(repo, timeout=10)
+        if getattr(found, "gated", False):  # its list of files is public, the files are not
+            HfApi().auth_check(repo)
     except Exception as error:
         raise InputError(_what_to_fetch(repo, layout, error)) from error
-    names = [entry.rfilename for entry in siblings]
+    names = [entry.rfilename for entry in found.siblings or []]
     missing = layout.missing(names)
     if missing:
         raise InputError(
@@ -157,8 +168,27 @@ def _what_to_fetch(repo: str, layout: Layout, error: Exception) -> str:
     reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"[:120]
     if type(error).__name__ == "OfflineModeIsEnabled":
         reason = "HF_HUB_OFFLINE is set"
+    refused = _refusal(repo, error)
+    if refused:
+        return (
+            f"no weights for {repo!r}: {refused}. Or put {layout.described} into "
+            f"{LOCAL_ENCODERS / repo.replace('/', '--')}/"
+        )
     return (
         f"no weights for {repo!r}: no such folder, not in {LOCAL_ENCODERS}/ or the Hugging Face cache, and not from "
         f"the hub ({reason}). Download {layout.described} of the hub repository {repo} into "
         f"{LOCAL_ENCODERS / repo.replace('/', '--')}/"
     )
+
+
+def _refusal(repo: str, error: Exception) -> str:
+    """What the hub's no means and what to do about it; nothing where it is not a no."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    page = f"https://huggingface.co/{repo}"
+    log_in = "log in with `hf auth login` or set HF_TOKEN"
+    if "GatedRepoError" in kinds or status == 403:
+        return f"the hub's {repo} is gated: ask for access at {page}, then {log_in}"
+    if "RepositoryNotFoundError" in kinds or status == 401:
+        return f"the hub has no {repo} for you: check the name at {page}; if it is private or gated, {log_in}"
+    return ""

@@ -115,8 +115,10 @@ class EpochLoop(ABC):
         validation = self.validate()
         if self.schedule is not None:
             self.schedule.step(validation[self.criterion])
-        if best := validation[self.criterion] > state.best_value:
-            state.best_value, state.best_epoch = validation[self.criterion], epoch
+        # Without a validation part there is nothing to choose by: the last epoch is kept.
+        value = validation.get(self.criterion, float(epoch))
+        if best := value > state.best_value:
+            state.best_value, state.best_epoch = value, epoch
         state.epoch = epoch
         state.history.append(
             {
@@ -146,9 +148,10 @@ class EpochLoop(ABC):
         last, epochs = state.history[-1], self.settings.epochs
         left_s = (epochs - state.epoch) * last["seconds"]
         return (
-            "%s epoch %d/%d: loss %.4f, validation %s %.4g (best %.4g in epoch %d), %.0f %s/s, at most %.0f s left",
-            self.label, state.epoch, epochs, last["loss"], self.criterion, last["validation"][self.criterion],
-            state.best_value, state.best_epoch, last[f"{self.unit}_per_second"], self.unit, left_s,
+            "%s epoch %d/%d: loss %.4f, validation %s %.4g (best in epoch %d), %.0f %s/s, at most %.0f s left",
+            self.label, state.epoch, epochs, last["loss"], self.criterion,
+            last["validation"].get(self.criterion, math.nan), state.best_epoch, last[f"{self.unit}_per_second"],
+            self.unit, left_s,
         )  # fmt: skip
 
 
