@@ -17,7 +17,7 @@ include: "workflow/rules/common.smk"
 
 wildcard_constraints:
     dataset=any_of(config["datasets"]),
-    archive=any_of(stages.ARCHIVES),
+    archive=any_of(name for archives in stages.ARCHIVES.values() for name in archives),
     encoder=any_of(config["encoders"]),
     model=any_of(config["models"]),
     table=any_of(config["tables"]),

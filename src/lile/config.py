@@ -17,6 +17,7 @@ import yaml
 from lile.ablations import derive
 from lile.config_checks import check_references
 from lile.config_schema import complete
+from lile.data.archives import ARCHIVES
 from lile.errors import InputError
 from lile.overlay import overlaid
 from lile.same_data import take_over
@@ -130,8 +131,11 @@ def _variable(found: re.Match[str], where: str) -> str:
 def _settle_paths(config: dict[str, Any]) -> None:
     """Fill in paths whose default follows from a name, and find shipped files from any working folder."""
     for name, dataset in config["datasets"].items():
-        if dataset["kind"] == "arch" and dataset["root"] is None:
+        if dataset["kind"] in ARCHIVES and dataset["root"] is None:
             dataset["root"] = f"resources/{dataset['same_data_as'] or name}"
+        if dataset["kind"] == "coco" and dataset["split_file"] is None:
+            unpacked = "split/" if dataset["download"] else ""
+            dataset["split_file"] = f"{dataset['root']}/{unpacked}dataset_coco.json"
     shipped = [(encoder, "config") for encoder in config["encoders"].values() if "config" in encoder]
     for block in config["tables"].values():
         shipped += _published_in(block, "published")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lile.cross.config import CrossConfig
+from lile.data.archives import ARCHIVES
 from lile.encoder_checks import dual_encoders
 from lile.errors import InputError
 from lile.features.libraries import REGION_LIBRARIES, REGION_VIT
@@ -40,11 +41,13 @@ def _datasets(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _encoder_of(config, f"{where}.encoders.{modality}", encoder, modality)
         yield from _folds(where, dataset)
         folder = f"resources/{dataset['same_data_as'] or name}"
-        if dataset["kind"] == "arch" and dataset["download"] and dataset["root"] != folder:
+        if dataset["kind"] in ARCHIVES and dataset["download"] and dataset["root"] != folder:
             yield (
                 f"{where}.root: found {dataset['root']}, but a download goes to {folder}. Leave root out, or "
                 "set download: false to use a folder that you have"
             )
+        if dataset["kind"] == "coco" and dataset["download"] and dataset["images"] is not None:
+            yield f"{where}.images: a download brings them to {folder}. Leave images out, or set download: false"
 
 
 def _encoder_of(config: Mapping[str, Any], where: str, encoder: str, modality: str) -> Iterator[str]:
@@ -66,7 +69,7 @@ def _folds(where: str, dataset: Mapping[str, Any]) -> Iterator[str]:
             f"{where}.folds.near_duplicates: together, but folds.by: split moves no image. Leave it out (leaks.csv "
             "lists what the split tears apart), or set folds.by: cross_validation"
         )
-    if folds["by"] == "split" and dataset["kind"] not in ("pairs", "precomputed"):
+    if folds["by"] == "split" and dataset["kind"] not in ("pairs", "coco", "precomputed"):
         yield f"{where}.folds.by: split, but a dataset of kind {dataset['kind']} has none; use cross_validation"
     if folds["by"] == "split" and dataset["kind"] == "pairs" and dataset["columns"]["split"] is None:
         yield f"{where}.folds.by: split, but columns.split is null; name the column that holds the split"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lile.data.archives import ARCHIVES, annotation_files
 from lile.data.precomputed_files import files_of
 from lile.features.layouts import DUAL_LAYOUTS
 from lile.features.libraries import REGION_VIT, reads_pictures
@@ -21,9 +22,6 @@ from lile.reporting.published import paths_of
 
 Config = Mapping[str, Any]
 Slice = dict[str, Any]
-
-ARCHIVES = ("books_set", "pubmed_set")
-"""Names of the two halves of ARCH."""
 
 
 def slice_for(stage: str, config: Config, **wildcards: str) -> str:
@@ -66,7 +64,8 @@ def has_pictures(config: Config, dataset: str) -> bool:
 
 def downloaded(config: Config) -> list[str]:
     """Return the names of the datasets whose archives are fetched, sorted."""
-    return [name for name in datasets_of(config, "arch") if config["datasets"][name]["download"]]
+    datasets = config["datasets"]
+    return sorted(name for kind in ARCHIVES for name in datasets_of(config, kind) if datasets[name]["download"])
 
 
 def encoders_of(config: Config, modality: str) -> list[str]:
@@ -197,15 +196,17 @@ def bert_files(config: Config, model: str) -> list[str]:
 def source_files(config: Config, name: str) -> list[str]:
     """Return the files that a dataset's records are read from, as far as they are there or made by a rule."""
     dataset = config["datasets"][name]
-    if dataset["kind"] == "precomputed":
+    kind = dataset["kind"]
+    if kind == "precomputed":
         return files_of(dataset)
-    if dataset["kind"] == "arch" and dataset["download"]:
-        return [f"{dataset['root']}/{archive}.unpacked" for archive in ARCHIVES]
+    if kind in ARCHIVES and dataset["download"]:
+        return [f"{dataset['root']}/{archive}.unpacked" for archive in ARCHIVES[kind]]
     listed = {
-        "arch": [f"{dataset.get('root')}/{archive}/captions.json" for archive in ARCHIVES],
+        "arch": [f"{dataset.get('root')}/{archive}/captions.json" for archive in ARCHIVES["arch"]],
+        "coco": [str(dataset.get("split_file")), *annotation_files(str(dataset.get("root"))).values()],
         "pairs": [str(dataset.get("file"))],
         "synthetic": [],
-    }[dataset["kind"]]
+    }[kind]
     return [path for path in listed if Path(path).is_file()]
 
 
@@ -280,12 +281,19 @@ def _download(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 
 def _unpack(config: Config, wildcards: Mapping[str, str]) -> Slice:
-    return {"archive": wildcards["archive"]}
+    name = wildcards["archive"]
+    return {"archive": name} | ARCHIVES[config["datasets"][wildcards["dataset"]]["kind"]][name]._asdict()
 
 
 def _read_arch(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["dataset"]
     return {"dataset": name} | _keys(config["datasets"][name], "root", "verify")
+
+
+def _read_coco(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["dataset"]
+    read = ("root", "split_file", "images", "captions_per_image", "limit", "verify")
+    return {"dataset": name} | _keys(config["datasets"][name], *read)
 
 
 def _read_pairs(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -422,9 +430,10 @@ def _table(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "check": _check,
-    "download_arch": _download,
-    "unpack_arch": _unpack,
+    "download_archive": _download,
+    "unpack_archive": _unpack,
     "read_arch": _read_arch,
+    "read_coco": _read_coco,
     "read_pairs": _read_pairs,
     "read_precomputed": _read_precomputed,
     "read_synthetic": _read_synthetic,

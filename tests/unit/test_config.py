@@ -146,7 +146,7 @@ def test_variables_are_expanded(monkeypatch, small):
         ("datasets.mlflow", {"kind": "synthetic"}, ["the name 'mlflow' is taken"]),
         ("models.Bad-Name", {}, ["'Bad-Name' must match"]),
         ("datasets.own.items", 5, ["datasets.own.items", "belongs to a dataset of kind synthetic"]),
-        ("datasets.own.kind", "csv", ["datasets.own.kind: found 'csv'", "synthetic, arch, pairs, precomputed"]),
+        ("datasets.own.kind", "csv", ["datasets.own.kind: found 'csv'", "synthetic, arch, coco, pairs, precomputed"]),
         ("datasets.own.encoders", {"image": "see"}, ["datasets.own.encoders: text is missing"]),
         ("datasets.own.encoders.image", "sea", ["sea is not among encoders", "did you mean see?"]),
         ("datasets.own.encoders.image", "read", ["read does not read images", "encoders that do: see"]),

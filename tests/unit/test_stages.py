@@ -22,7 +22,7 @@ ENCODER = {"demo": "tiny_vit", "arch": "deit_base", "medpix": "minilm"}
 RECORDS = {"check", "describe", "duplicates", "make_folds", "leaks", "tokens", "tokens_job"}
 STAGES_OF = {
     "demo": {*RECORDS, "read_synthetic", "train", "evaluate"},
-    "arch": {*RECORDS, "download_arch", "unpack_arch", "read_arch"},
+    "arch": {*RECORDS, "download_archive", "unpack_archive", "read_arch"},
     "medpix": {*RECORDS, "read_pairs", "train", "evaluate"},
 }
 TAIL = {"train", "evaluate", "track", "table"}
@@ -66,7 +66,7 @@ def put(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("medpix", "datasets.medpix.columns.id", "image", {"read_pairs"}),
         ("medpix", "datasets.medpix.limit", 9, {"read_pairs"}),
         ("medpix", "datasets.medpix.drop_captions", ["x"], {"read_pairs"}),
-        ("arch", "datasets.arch.archives.books_set.sha256", "0" * 64, {"download_arch"}),
+        ("arch", "datasets.arch.archives.books_set.sha256", "0" * 64, {"download_archive"}),
         ("arch", "datasets.arch.archives.pubmed_set.sha256", "0" * 64, set()),
         ("arch", "datasets.arch.verify", "header", {"read_arch"}),
         ("demo", "datasets.arch.verify", "header", set()),

@@ -39,7 +39,7 @@ def encoders_of(jobs: list[tuple[str, str]]) -> set[str]:
 @pytest.mark.parametrize(
     ("table", "rows", "folds", "encoders", "rules"),
     [
-        ("arch", 14, 5, {"deit_base", "biomed_roberta"}, {"download_arch", "unpack_arch", "read_arch"}),
+        ("arch", 14, 5, {"deit_base", "biomed_roberta"}, {"download_archive", "unpack_archive", "read_arch"}),
         (
             "coco",
             17,

@@ -48,8 +48,8 @@ def of(rules: list[str], *datasets: str) -> set[str]:
 NOTHING: set[str] = set()
 DEMO = of(["read_synthetic", *READ], "demo")
 ARCH = of(["read_arch", *READ], "arch")
-UNPACK = ARCH | of(["unpack_arch"], "arch")
-DOWNLOAD = UNPACK | of(["download_arch"], "arch")
+UNPACK = ARCH | of(["unpack_archive"], "arch")
+DOWNLOAD = UNPACK | of(["download_archive"], "arch")
 PAIRS = of(["read_pairs", *READ], "mine")
 
 CODE = {
@@ -57,10 +57,13 @@ CODE = {
     "src/lile/data/synthetic/draw.py": DEMO,
     "src/lile/data/pairs.py": PAIRS,
     "src/lile/data/limit.py": PAIRS,
+    "src/lile/data/coco.py": NOTHING,
     "src/lile/data/rows.py": ARCH | PAIRS,
     "src/lile/data/assemble.py": ARCH | PAIRS,
     "src/lile/data/images.py": ARCH | PAIRS | of([*TOKENS, *DUPLICATES]),
     "src/lile/data/records.py": DEMO | ARCH | PAIRS,
+    "src/lile/data/archives.py": DOWNLOAD,
+    "src/lile/data/fetch.py": DOWNLOAD,
     "src/lile/data/download.py": DOWNLOAD,
     "src/lile/data/unpack.py": UNPACK,
     "src/lile/data/sentences.py": of(DESCRIBE),
@@ -102,7 +105,7 @@ CODE = {
     "workflow/scripts/describe.py": of(DESCRIBE),
     "workflow/scripts/duplicates.py": of(DUPLICATES),
     "workflow/scripts/leaks.py": of(LEAKS),
-    "workflow/scripts/unpack_arch.py": UNPACK,
+    "workflow/scripts/unpack_archive.py": UNPACK,
     "workflow/scripts/read_pairs.py": PAIRS,
     "workflow/scripts/check.py": NOTHING,
 }

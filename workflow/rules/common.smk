@@ -78,6 +78,11 @@ def sources(wildcards):
     return stages.source_files(config, wildcards.dataset)
 
 
+def keep_archives(wildcards, threads):
+    """A params function: whether archives stay beside what they hold. Not compared: it changes no file that is read."""
+    return "--keep" if config["datasets"][wildcards.dataset]["keep_archives"] else ""
+
+
 def shards(wildcards):
     """A params function: how many files the tokens of a dataset are divided into."""
     return len(stages.shards_of(config, wildcards.dataset))
@@ -93,6 +98,11 @@ def stores(modality):
 def encoder_files(wildcards):
     """An input function: the local weights of the encoder whose tokens are made."""
     return stages.encoder_files(config, wildcards.encoder)
+
+
+def region_files(wildcards):
+    """An input function: the files that published regions are read from."""
+    return stages.token_files(config, wildcards.dataset, wildcards.encoder)
 
 
 def row_encoder_files(wildcards):

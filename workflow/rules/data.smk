@@ -18,16 +18,17 @@ rule check:
         "{params.command}"
 
 
-rule download_arch:
+# The archive itself is no output: Snakemake would delete it before each run of the rule. What it holds may lie unpacked
+# already, the archive gone; then this notes so and fetches nothing.
+rule download_archive:
     input:
         ancient("results/{dataset}/check.txt"),
     output:
-        zip="resources/{dataset}/{archive}.zip",
-        record="resources/{dataset}/{archive}.json",
+        "resources/{dataset}/{archive}.json",
     log:
-        "results/logs/download_arch/{dataset}.{archive}.log",
+        "results/logs/download_archive/{dataset}.{archive}.log",
     benchmark:
-        "results/benchmarks/download_arch/{dataset}.{archive}.tsv"
+        "results/benchmarks/download_archive/{dataset}.{archive}.tsv"
     wildcard_constraints:
         dataset=any_of(stages.downloaded(config)),
     retries: 3
@@ -35,32 +36,36 @@ rule download_arch:
     resources:
         downloads=1,
     params:
-        script=script("download_arch.py"),
-        cfg=slice_of("download_arch"),
-        code=code("download_arch.py"),
+        script=script("download_archive.py"),
+        cfg=slice_of("download_archive"),
+        code=code("download_archive.py"),
     shell:
         "{params.script} --config-json {params.cfg:q}"
-        " --out {output.zip:q} --record {output.record:q} --log {log:q}"
+        " --zip resources/{wildcards.dataset}/{wildcards.archive}.zip"
+        " --folder resources/{wildcards.dataset}/{wildcards.archive} --record {output:q} --log {log:q}"
 
 
-rule unpack_arch:
+# Before the next download: with keep_archives: false it makes room.
+rule unpack_archive:
     input:
-        zip="resources/{dataset}/{archive}.zip",
-        record="resources/{dataset}/{archive}.json",
+        "resources/{dataset}/{archive}.json",
     output:
         "resources/{dataset}/{archive}.unpacked",
     log:
-        "results/logs/unpack_arch/{dataset}.{archive}.log",
+        "results/logs/unpack_archive/{dataset}.{archive}.log",
     benchmark:
-        "results/benchmarks/unpack_arch/{dataset}.{archive}.tsv"
+        "results/benchmarks/unpack_archive/{dataset}.{archive}.tsv"
     localrule: True
+    priority: 1
     params:
-        script=script("unpack_arch.py"),
-        cfg=slice_of("unpack_arch"),
-        code=code("unpack_arch.py"),
+        script=script("unpack_archive.py"),
+        cfg=slice_of("unpack_archive"),
+        code=code("unpack_archive.py"),
+        keep=keep_archives,
     shell:
-        "{params.script} --config-json {params.cfg:q} --zip {input.zip:q}"
-        " --out-dir resources/{wildcards.dataset} --marker {output:q} --log {log:q}"
+        "{params.script} --config-json {params.cfg:q}"
+        " --zip resources/{wildcards.dataset}/{wildcards.archive}.zip --record {input:q}"
+        " --folder resources/{wildcards.dataset}/{wildcards.archive} --marker {output:q} {params.keep} --log {log:q}"
 
 
 rule read_arch:
@@ -83,6 +88,31 @@ rule read_arch:
         script=script("read_arch.py"),
         cfg=slice_of("read_arch"),
         code=code("read_arch.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --threads {threads}"
+        " --out-dir results/{wildcards.dataset}/data --log {log:q}"
+
+
+rule read_coco:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        source=sources,
+    output:
+        images="results/{dataset}/data/images.csv",
+        captions="results/{dataset}/data/captions.csv",
+        report="results/{dataset}/data/report.csv",
+        summary="results/{dataset}/data/report.md",
+    log:
+        "results/logs/read_coco/{dataset}.log",
+    benchmark:
+        "results/benchmarks/read_coco/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(stages.datasets_of(config, "coco")),
+    threads: 4
+    params:
+        script=script("read_coco.py"),
+        cfg=slice_of("read_coco"),
+        code=code("read_coco.py"),
     shell:
         "{params.script} --config-json {params.cfg:q} --threads {threads}"
         " --out-dir results/{wildcards.dataset}/data --log {log:q}"

@@ -42,7 +42,7 @@ class _TryAgainError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Expected:
+class Expected:
     """What is known of the file beforehand, and from where (for messages)."""
 
     size: int | None
@@ -56,7 +56,7 @@ class _Transfer:
 
     url: str
     path: Path
-    expected: _Expected
+    expected: Expected
     timeout_s: float
     by_hand: str
 
@@ -110,7 +110,7 @@ def download(
         OSError: the folder cannot be written.
     """
     _check_arguments(url, size, sha256, attempts)
-    expected = _expected(size, sha256, record)
+    expected = expected_of(size, sha256, record)
     by_hand = by_hand or f"put it at {path}"
     transfer = _Transfer(url=url, path=path, expected=expected, timeout_s=timeout_s, by_hand=by_hand)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,13 +143,22 @@ def _check_arguments(url: str, size: int | None, sha256: str | None, attempts: i
         raise InputError(f"download of {url}: attempts {attempts} must be 1 or more")
 
 
-def _expected(size: int | None, sha256: str | None, record: Path) -> _Expected:
-    """Return the config's word, and the record's where the config is silent on the digest."""
+def expected_of(size: int | None, sha256: str | None, record: Path) -> Expected:
+    """Return the config's word, and the record's where the config is silent on the digest.
+
+    Args:
+        size: in bytes, of the config; None where it says nothing.
+        sha256: of the config; None where it says nothing.
+        record: of the first download; it may not be there.
+
+    Raises:
+        InputError: the record cannot be read, or says another size than the config.
+    """
     if sha256 is not None or not record.exists():
-        return _Expected(size=size, sha256=sha256.lower() if sha256 else None, source="the config")
+        return Expected(size=size, sha256=sha256.lower() if sha256 else None, source="the config")
     try:
         facts = json.loads(record.read_text(encoding="utf-8"))
-        known = _Expected(size=int(facts["size"]), sha256=str(facts["sha256"]), source=str(record))
+        known = Expected(size=int(facts["size"]), sha256=str(facts["sha256"]), source=str(record))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: not a record of a download ({error}); delete it") from error
     if size not in (None, known.size):
@@ -157,14 +166,14 @@ def _expected(size: int | None, sha256: str | None, record: Path) -> _Expected:
     return known
 
 
-def _verified(path: Path, expected: _Expected, advice: str) -> _Expected:
+def _verified(path: Path, expected: Expected, advice: str) -> Expected:
     size = path.stat().st_size
     if expected.size not in (None, size):
         raise InputError(f"{path}: {size} bytes, expected {expected.size} ({expected.source}); {advice}")
     digest = sha256_of(path)
     if expected.sha256 not in (None, digest):
         raise InputError(f"{path}: sha256 {digest}, expected {expected.sha256} ({expected.source}); {advice}")
-    return _Expected(size=size, sha256=digest, source=str(path))
+    return Expected(size=size, sha256=digest, source=str(path))
 
 
 def _what_to_do(transfer: _Transfer, record: Path) -> str:

@@ -6,24 +6,24 @@ before a byte is written.
 
 from __future__ import annotations
 
-import json
 import logging
 import lzma
+import os
 import re
 import shutil
 import stat
 import zipfile
 import zlib
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lile.data.archives import MARKER, facts_of, holds
 from lile.errors import InputError
 from lile.files import sha256_of, write_json
 
 log = logging.getLogger(__name__)
 
-MARKER = ".unpacked.json"
-"""In an unpacked folder: which archive it came from. A folder without it was put there by somebody else."""
 LARGEST_RATIO = 100
 """Unpacked bytes per archive byte; images hardly shrink, text by ten."""
 ALWAYS_ALLOWED_BYTES = 100_000_000
@@ -34,14 +34,52 @@ Members = list[tuple[zipfile.ZipInfo, PurePosixPath]]
 """A file in the archive, and its path below the folder."""
 
 
-def unpack(archive: Path, folder: Path, *, root_file: str | None = None) -> dict[str, Any]:
+def unpack_archive(
+    archive: Path, folder: Path, *, size: int, sha256: str, root_file: str, alone: bool, keep: bool
+) -> dict[str, Any]:
+    """Make ``folder`` hold what a fetched archive does, and then remove the archive unless it is to be kept.
+
+    The archive goes last, once the files are on the disk: killed at any moment, nothing must be fetched again.
+
+    Args:
+        archive: the zip file; it need not be there where ``folder`` was unpacked from it before.
+        folder: see :func:`unpack`.
+        size: bytes of the archive, as fetched.
+        sha256: its digest, as fetched.
+        root_file: see :func:`unpack`.
+        alone: see :func:`unpack`.
+        keep: whether the archive stays.
+
+    Returns:
+        What :func:`unpack` returns.
+
+    Raises:
+        InputError: as :func:`unpack`; or neither the archive nor its folder is there.
+    """
+    facts = facts_of(folder) if holds(folder, size, sha256) else None
+    if facts is not None:
+        log.info("%s: already unpacked from %s", folder, facts["archive"])
+    elif archive.is_file():
+        facts = unpack(archive, folder, root_file=root_file, alone=alone)
+    else:
+        record = archive.with_suffix(".json")
+        raise InputError(f"{archive}: gone, and {folder} is not what was in it; delete {record} to download it again")
+    if not keep:
+        os.sync()
+        archive.unlink(missing_ok=True)
+    return facts
+
+
+def unpack(archive: Path, folder: Path, *, root_file: str | None = None, alone: bool = False) -> dict[str, Any]:
     """Unpack a zip so that ``folder`` is either the whole of it or not there.
 
     Args:
         archive: a zip file.
         folder: made by this function; an older unpacking of another archive is replaced.
-        root_file: name of a file that lies at the top of ``folder`` afterwards: leading folders of the archive above it
-            are dropped, whatever they are called, and what lies outside is left out. None takes all as it is.
+        root_file: name of a file that lies at the top of ``folder`` afterwards, or a pattern of names: leading folders
+            of the archive above it are dropped, whatever they are called, and what lies outside is left out. None takes
+            all as it is.
+        alone: only the files that ``root_file`` names, at the top, are taken.
 
     Returns:
         What the marker file holds: ``{"archive", "sha256", "size", "files"}``.
@@ -51,22 +89,27 @@ def unpack(archive: Path, folder: Path, *, root_file: str | None = None) -> dict
             that somebody else put there.
         OSError: the folder cannot be written; nothing is left behind.
     """
-    facts = {"archive": archive.name, "size": _size_of(archive), "sha256": sha256_of(archive)}
-    if _is_unpacked(folder, facts):
+    size, sha256 = _size_of(archive), sha256_of(archive)
+    facts: dict[str, Any] = {"archive": archive.name, "size": size, "sha256": sha256}
+    _refuse_foreign(folder)
+    if holds(folder, size, sha256):
         log.info("%s: already unpacked from %s", folder, archive.name)
-        return json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        return facts_of(folder) or facts
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = _members(opened, archive, root_file)
+            members = _members(opened, archive, root_file, alone)
             _check_room(members, archive, folder)
             _extract(opened, members, part)
         facts["files"] = len(members)
         write_json(part / MARKER, facts)
         _put_in_place(part, folder)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError) as error:
-        raise InputError(f"{archive}: cannot be unpacked ({error}); delete it and download it again") from error
+        raise InputError(
+            f"{archive}: cannot be unpacked ({error}): damaged, or cut short. Delete every file here whose name begins "
+            f"with {archive.stem}. and download it again"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     log.info("%s: %d files from %s", folder, facts["files"], archive.name)
@@ -79,24 +122,16 @@ def _size_of(archive: Path) -> int:
     return archive.stat().st_size
 
 
-def _is_unpacked(folder: Path, facts: dict[str, Any]) -> bool:
-    if not folder.exists():
-        return False
-    if not (folder / MARKER).is_file():
-        if folder.is_dir() and not any(folder.iterdir()):
-            return False
+def _refuse_foreign(folder: Path) -> None:
+    """Raise ``InputError`` where ``folder`` holds files of somebody else."""
+    if folder.exists() and not (folder / MARKER).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(
             f"{folder}: holds files that were not unpacked here; move them away, or name the folder that holds them in "
             "the config and set download: false"
         )
-    try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return isinstance(marker, dict) and all(marker.get(key) == facts[key] for key in ("size", "sha256"))
 
 
-def _members(opened: zipfile.ZipFile, archive: Path, root_file: str | None) -> Members:
+def _members(opened: zipfile.ZipFile, archive: Path, root_file: str | None, alone: bool) -> Members:
     """Return the files to unpack, after all checks that need no unpacking."""
     files = []
     for info in opened.infolist():
@@ -106,7 +141,7 @@ def _members(opened: zipfile.ZipFile, archive: Path, root_file: str | None) -> M
     if not files:
         raise InputError(f"{archive}: holds no file; download it again")
     if root_file is not None:
-        files = _below_root(files, root_file, archive)
+        files = _below_root(files, root_file, archive, alone)
     _check_names(files, archive)
     _check_bomb([info for info, _ in files], archive)
     return files
@@ -128,14 +163,20 @@ def _safe_path(info: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
     return path
 
 
-def _below_root(files: Members, root_file: str, archive: Path) -> Members:
-    roots = sorted((path.parent for _, path in files if path.name == root_file), key=lambda root: len(root.parts))
-    if not roots:
+def _below_root(files: Members, root_file: str, archive: Path, alone: bool) -> Members:
+    named = [(info, path) for info, path in files if fnmatchcase(path.name, root_file)]
+    if not named:
         tops = sorted({path.parts[0] for _, path in files})
         raise InputError(f"{archive}: holds no {root_file}; at its top: {tops[:10]}. Is it the right archive?")
-    inside = [(info, path.relative_to(roots[0])) for info, path in files if path.is_relative_to(roots[0])]
+    root = min((path.parent for _, path in named), key=lambda parent: (len(parent.parts), parent))
+    wanted = [pair for pair in named if pair[1].parent == root] if alone else files
+    inside = [(info, path.relative_to(root)) for info, path in wanted if path.is_relative_to(root)]
     if len(inside) < len(files):
-        log.warning("%s: %d files beside %s left out", archive.name, len(files) - len(inside), roots[0])
+        log.log(
+            logging.INFO if alone else logging.WARNING,
+            "%s: %d files beside %s left out",
+            *(archive.name, len(files) - len(inside), root / root_file),
+        )
     return inside
 
 

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from lile.data import unpack as module
-from lile.data.unpack import MARKER, unpack
+from lile.data.archives import MARKER
+from lile.data.unpack import unpack, unpack_archive
 from lile.errors import InputError
+from lile.files import sha256_of
 
 ARCH = {
     "books_set/": b"",
@@ -208,12 +210,90 @@ def test_a_disk_that_fills_up_leaves_nothing(archive: Path, tmp_path: Path, monk
     assert os.listdir(tmp_path) == ["books_set.zip"]
 
 
-def test_the_script(archive: Path, tmp_path: Path, project_root: Path):
-    script = str(project_root / "workflow/scripts/unpack_arch.py")
-    marker = tmp_path / "arch" / "books_set.unpacked"
-    call = [sys.executable, script, "--config-json", '{"archive": "books_set"}', "--zip", str(archive)]
-    subprocess.run(
-        [*call, "--out-dir", str(tmp_path / "arch"), "--marker", str(marker)], check=True, capture_output=True
+def facts_of_archive(archive: Path) -> dict[str, object]:
+    return {"size": archive.stat().st_size, "sha256": sha256_of(archive)}
+
+
+def settle(archive: Path, folder: Path, known: dict, **options: object) -> dict:
+    return unpack_archive(
+        archive, folder, **known, **{"root_file": "captions.json", "alone": False, "keep": False, **options}
     )
-    assert files_in(tmp_path / "arch" / "books_set") == KEPT
+
+
+def test_the_archive_goes_once_its_files_are_there(archive: Path, tmp_path: Path):
+    known, folder = facts_of_archive(archive), tmp_path / "books_set"
+    facts = settle(archive, folder, known)
+    assert (files_in(folder), archive.exists()) == (KEPT, False)
+    assert settle(archive, folder, known) == facts, "again, without the archive: nothing to do"
+    assert files_in(folder) == KEPT
+
+
+def test_the_archive_stays_where_it_is_to_be_kept(archive: Path, tmp_path: Path):
+    settle(archive, tmp_path / "books_set", facts_of_archive(archive), keep=True)
+    assert archive.exists()
+
+
+def test_an_unpacking_killed_midway_loses_nothing(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    known, folder = facts_of_archive(archive), tmp_path / "books_set"
+    with monkeypatch.context() as patched:
+        patched.setattr(module.shutil, "copyfileobj", killed)
+        with pytest.raises(KeyboardInterrupt):
+            settle(archive, folder, known)
+    assert os.listdir(tmp_path) == ["books_set.zip"]
+    settle(archive, folder, known)
+    assert files_in(folder) == KEPT
+
+
+def test_neither_archive_nor_folder(archive: Path, tmp_path: Path):
+    known = facts_of_archive(archive)
+    archive.unlink()
+    with pytest.raises(InputError, match=r"books_set\.zip: gone, and .*books_set\.json to download it again"):
+        settle(archive, tmp_path / "books_set", known)
+
+
+COCO = {
+    "annotations/captions_train2014.json": b"{}",
+    "annotations/captions_val2014.json": b"{}",
+    "annotations/instances_train2014.json": b"outlines",
+    "annotations/more/captions_test.json": b"{}",
+    "LICENSE": b"text",
+}
+
+
+def test_files_of_a_pattern_alone(tmp_path: Path):
+    archive = zip_of(tmp_path / "annotations.zip", COCO)
+    unpack(archive, tmp_path / "out", root_file="captions_*.json", alone=True)
+    assert files_in(tmp_path / "out") == ["captions_train2014.json", "captions_val2014.json"]
+
+
+def test_a_pattern_that_nothing_has(tmp_path: Path):
+    archive = zip_of(tmp_path / "train2014.zip", COCO)
+    with pytest.raises(InputError, match=r"holds no \*\.jpg; at its top: \['LICENSE', 'annotations'\]"):
+        unpack(archive, tmp_path / "out", root_file="*.jpg", alone=True)
+
+
+def test_an_archive_cut_short(archive: Path, tmp_path: Path):
+    archive.write_bytes(archive.read_bytes()[:-400])
+    known = facts_of_archive(archive)
+    with pytest.raises(InputError, match="damaged, or cut short"):
+        settle(archive, tmp_path / "books_set", known)
+    assert os.listdir(tmp_path) == ["books_set.zip"]
+
+
+def test_the_script(archive: Path, tmp_path: Path, project_root: Path):
+    script = str(project_root / "workflow/scripts/unpack_archive.py")
+    folder, record = tmp_path / "arch" / "books_set", tmp_path / "books_set.json"
+    record.write_text(json.dumps({"url": "https://example.org/books_set.zip", **facts_of_archive(archive)}))
+    marker = tmp_path / "arch" / "books_set.unpacked"
+    config = {"archive": "books_set", "root_file": "captions.json", "alone": False}
+    call = [sys.executable, script, "--config-json", json.dumps(config), "--zip", str(archive)]
+    call += ["--record", str(record), "--folder", str(folder), "--marker", str(marker)]
+    subprocess.run([*call, "--keep"], check=True, capture_output=True)
+    assert files_in(folder) == KEPT
     assert json.loads(marker.read_text())["files"] == 4
+    assert archive.exists()
+    subprocess.run(call, check=True, capture_output=True)
+    assert not archive.exists()

@@ -146,7 +146,9 @@ def test_blocks_of_test_images_are_a_protocol_with_published_figures_of_its_own(
     assert page.count("| PVSE (published)") == 2
     assert page.index("## Own captions\n") < page.index("## Own captions, in blocks") < page.index("## Same group")
     assert page.count("OTHER DATA") == 1
-    for named in ({"data": "coco"}, {"kind": "coco"}):  # COCO itself, by name as long as it is read as pairs
+    *_, page = make(results, kind="coco", published={"own": str(files["5k"])})
+    assert "OTHER DATA" in page, "a file of COCO's format may hold any data"
+    for named in ({"data": "coco"}, {"data": "coco", "kind": "coco"}):  # COCO itself, by name, however it is read
         config = {"kind": "pairs", "published": {"own": str(files["5k"])}, "compare": {"lile": "LILE"}} | named
         rows, page = make(results, **config)
         tex = (results / "tables" / "demo.tex").read_text(encoding="utf-8")
