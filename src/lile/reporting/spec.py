@@ -86,7 +86,7 @@ class TableSpec:
 
     @property
     def data_names(self) -> set[str]:
-        """What published figures may call these data: the dataset's name; ARCH by its kind, too, which holds no other."""
+        """What published figures may call these data: the dataset's name; ARCH by its kind, too."""
         return {self.data or self.dataset} | ({self.kind} & {"arch"})
 
     def label(self, model: str) -> str:
