@@ -4,11 +4,17 @@ Layout (HDF5): ``tokens [total, H] float16``, ``offsets [n + 1] int64``, ``ids [
 ``offsets[i]:offsets[i + 1]``. Where tokens are regions, ``boxes [total, 4] float32`` holds (x1, y1, x2, y2) of each as
 shares of its picture's width and height. Attributes: ``format``, ``about`` (JSON: who made the tokens) and, where
 known, ``code``.
+
+``sums [n, 1 or 2] uint32`` holds the CRC-32 of each item's tokens and, where there are any, of its boxes; the attribute
+``index_sum`` is that of all else. Files from before there were sums are read without them.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +28,8 @@ if TYPE_CHECKING:
 
 FORMAT = "lile-tokens/1"
 # What must agree for tokens to be interchangeable; the encoder's name and where its weights lay do not matter.
-IDENTITY = ("library", "weights_digest", "trainable_blocks", "depth", "transform")
-_MEND = "Remove the file and run the features rule again"
+IDENTITY = ("library", "weights_digest", "trainable_blocks", "depth", "transform", "regions")
+MEND = "Remove the file and run the features rule again: it makes this shard alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class ShardIndex:
         width: H.
         boxes: whether each token has its box.
         about: the encoder's ``about()`` at the time of writing.
+        sums: ``[n, 1 or 2]`` uint32, CRC-32 of each item's tokens and boxes; ``None`` in a file without them.
     """
 
     path: Path
@@ -45,6 +52,28 @@ class ShardIndex:
     width: int
     boxes: bool
     about: dict[str, Any]
+    sums: np.ndarray | None
+
+    def check(self, row: int, *parts: np.ndarray) -> None:
+        """Compare an item's tokens (and boxes) with the sums of what was written.
+
+        Raises:
+            InputError: they differ; names file and item.
+        """
+        if self.sums is None:
+            return
+        for column, part in enumerate(parts):
+            if zlib.crc32(part.data) != int(self.sums[row, column]):
+                what = ("tokens", "boxes")[column]
+                raise InputError(f"{self.path}: damaged: the {what} of {self.ids[row]!r} are not as written. {MEND}")
+
+
+def index_sum(about: str, ids: Sequence[str], offsets: np.ndarray, sums: np.ndarray) -> int:
+    """Return the CRC-32 of all of a shard but tokens and boxes."""
+    found = zlib.crc32(about.encode())
+    for part in ("\0".join(ids).encode(), offsets.astype("<i8").data, sums.astype("<u4").data):
+        found = zlib.crc32(part, found)
+    return found
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -60,7 +89,7 @@ def open_shard(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r", rdcc_nbytes=0)
     except OSError as error:
-        raise InputError(f"{path}: cut off or no HDF5 file ({error}). {_MEND}") from error
+        raise InputError(f"{path}: cut off or no HDF5 file ({error}). {MEND}") from error
 
 
 def read_index(path: Path) -> ShardIndex:
@@ -69,19 +98,29 @@ def read_index(path: Path) -> ShardIndex:
     Raises:
         InputError: the file is damaged, of another format, or its parts contradict each other.
     """
-    with open_shard(path) as file:
+    with open_shard(path) as file, naming_damage(path):
         found = file.attrs.get("format")
         if found != FORMAT:
-            raise InputError(f"{path}: format {found!r}, this version reads {FORMAT!r}. {_MEND}")
-        try:
-            tokens, about = file["tokens"], json.loads(file.attrs["about"])
-            offsets = np.asarray(file["offsets"][...], dtype=np.int64)
-            ids = list(file["ids"].asstr()[...])
-        except (KeyError, OSError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: damaged ({error}). {_MEND}") from error
-        boxes = file.get("boxes")
+            raise InputError(f"{path}: format {found!r}, this version reads {FORMAT!r}. {MEND}")
+        tokens, boxes, about = file["tokens"], file.get("boxes"), file.attrs["about"]
+        offsets = np.asarray(file["offsets"][...], dtype=np.int64)
+        ids = list(file["ids"].asstr()[...])
+        sums = np.asarray(file["sums"][...], dtype=np.uint32) if "sums" in file else None
+        if sums is not None and index_sum(about, ids, offsets, sums) != file.attrs["index_sum"]:
+            raise InputError(f"{path}: damaged: its index is not as written. {MEND}")
         _check_parts(path, tokens, boxes, offsets, ids)
-        return ShardIndex(path, ids, offsets, int(tokens.shape[1]), boxes is not None, about)
+        return ShardIndex(path, ids, offsets, int(tokens.shape[1]), boxes is not None, json.loads(about), sums)
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Turn what HDF5 raises on a damaged file, of many kinds, into an ``InputError`` that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: damaged ({error}). {MEND}") from error
 
 
 def _check_parts(
@@ -97,7 +136,7 @@ def _check_parts(
     elif boxes is not None and (boxes.shape != (tokens.shape[0], 4) or boxes.dtype != np.float32):
         wrong = f"boxes are {boxes.dtype} of shape {boxes.shape}, not float32 [{tokens.shape[0]}, 4]"
     if wrong:
-        raise InputError(f"{path}: damaged: {wrong}. {_MEND}")
+        raise InputError(f"{path}: damaged: {wrong}. {MEND}")
 
 
 def check_same_origin(path: Path, found: dict[str, Any], expected: dict[str, Any], by: str) -> None:
@@ -118,5 +157,5 @@ def check_same_origin(path: Path, found: dict[str, Any], expected: dict[str, Any
         facts = "; ".join(f"{key} {found.get(key)!r} instead of {expected[key]!r}" for key in differing)
         raise InputError(
             f"{path}: tokens made by weights {found.get('weights_digest')}, but {by} has weights "
-            f"{expected.get('weights_digest')}: {facts}. {_MEND}, or give back the encoder's earlier config"
+            f"{expected.get('weights_digest')}: {facts}. {MEND}, or give back the encoder's earlier config"
         )

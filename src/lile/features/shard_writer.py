@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lile.errors import InputError
-from lile.features.shard import FORMAT
+from lile.features.shard import FORMAT, index_sum
 from lile.files import replacing
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_store(
         path: the file; it appears only when everything is in it.
         items: (id, tokens ``[L, H]``), stored as float16, or (id, tokens, boxes ``[L, 4]``): (x1, y1, x2, y2) as
             shares of the picture's width and height, 0 to 1. All have boxes or none has.
-        about: who made the tokens; kept as JSON in the file's attributes.
+        about: who made the tokens; kept as JSON in the file's attributes. Read after the last item.
         code: fingerprint of the code that made them, kept beside ``about``.
         width: H; needed only where ``items`` may be empty.
 
@@ -69,12 +70,13 @@ class _Writer:
         self.path = path
         self.ids: dict[str, None] = {}
         self._offsets = [0]
+        self._sums: list[list[int]] = []
+        self._about = about
         self._tokens: _Column | None = None
         self._boxes: _Column | None = None
         with _as_os_error(path):
             self._file = h5py.File(part, "w", rdcc_nbytes=0)
             self._file.attrs["format"] = FORMAT
-            self._file.attrs["about"] = json.dumps(about, sort_keys=True, allow_nan=False)
             if code is not None:
                 self._file.attrs["code"] = code
 
@@ -88,9 +90,10 @@ class _Writer:
         assert self._tokens is not None
         if (boxes is None) != (self._boxes is None):
             raise InputError(f"{where}: boxes must be given for all items or for none")
+        sums = [self._tokens.put(tokens)]
         if boxes is not None and self._boxes is not None:
-            self._boxes.put(_checked_boxes(where, boxes, len(tokens)))
-        self._tokens.put(tokens)
+            sums.append(self._boxes.put(_checked_boxes(where, boxes, len(tokens))))
+        self._sums.append(sums)
         self.ids[item_id] = None
         self._offsets.append(self._offsets[-1] + len(tokens))
 
@@ -104,8 +107,14 @@ class _Writer:
         for column in (self._tokens, self._boxes):
             if column is not None:
                 column.flush()
+        about = json.dumps(self._about, sort_keys=True, allow_nan=False)
+        offsets = np.asarray(self._offsets, dtype=np.int64)
+        sums = np.asarray(self._sums, dtype=np.uint32).reshape(len(self.ids), -1 if self.ids else 1)
         with _as_os_error(self.path):
-            self._file["offsets"] = np.asarray(self._offsets, dtype=np.int64)
+            self._file["offsets"] = offsets
+            self._file["sums"] = sums
+            self._file.attrs["about"] = about
+            self._file.attrs["index_sum"] = index_sum(about, list(self.ids), offsets, sums)
             self._file.create_dataset("ids", data=list(self.ids), dtype=h5py.string_dtype(), shape=(len(self.ids),))
             self._file.flush()
 
@@ -134,11 +143,13 @@ class _Column:
                 name, shape=(0, width), maxshape=(None, width), chunks=(self._rows, width), dtype=kind
             )
 
-    def put(self, rows: np.ndarray) -> None:
+    def put(self, rows: np.ndarray) -> int:
+        """Take an item's rows, and return their CRC-32."""
         self._pending.append(rows)
         self._waiting += len(rows)
         if self._waiting >= self._rows:
             self.flush()
+        return zlib.crc32(rows.data)
 
     def flush(self) -> None:
         if not self._pending:

@@ -3,30 +3,27 @@
 A store is one or more shards (see :mod:`lile.features.shard`) that behave as one list of items. Only the index (ids and
 offsets) is held in memory; files are opened on the first read of each process, so a store may be pickled or forked.
 
-Shapes: B items asked for, L tokens of an item, H encoder width, R rows of a shard.
+An item is compared with the sums of what was written when it is read for the first time.
+
+Shapes: B items, asked for or of the store; L tokens of an item; H encoder width; S shards.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from lile.errors import InputError
 from lile.features.rows import checked_rows, rows_by_id
-from lile.features.shard import check_same_origin, open_shard, read_index
+from lile.features.shard import check_same_origin, read_index
+from lile.features.shard_reader import ShardReader
 from lile.features.shard_writer import write_store
-
-if TYPE_CHECKING:
-    import h5py
 
 __all__ = ["TokenStore", "write_store"]
 
-_GAP_BYTES = 1 << 16  # rows this near each other are cheaper to read than to skip
-_SPAN_BYTES = 1 << 26  # one read never holds more than this, or one item
 _GEOMETRY = 5  # x1, y1, x2, y2 and the area
 
 
@@ -72,11 +69,14 @@ class TokenStore:
             raise InputError(
                 f"{self.paths[0].parent}: item {twice!r} is in two shards: were they made with other counts?"
             )
-        self._shard_B = np.repeat(np.arange(len(shards)), [len(shard.ids) for shard in shards])
+        sizes = [len(shard.ids) for shard in shards]
+        self._shards = shards
+        self._start_S = np.cumsum([0, *sizes])
+        self._shard_B = np.repeat(np.arange(len(shards)), sizes)
         self._first_B = np.concatenate([shard.offsets[:-1] for shard in shards])
         self._length_B = np.concatenate([np.diff(shard.offsets) for shard in shards])
-        self._files: dict[int, h5py.File] = {}
-        self._process = os.getpid()
+        self._checked_B = np.zeros(len(self.ids), dtype=bool)
+        self._readers: dict[int, ShardReader] = {}
 
     def __len__(self) -> int:
         """Return the number of items in all shards."""
@@ -92,13 +92,13 @@ class TokenStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind: they cannot be pickled, and the copy opens its own."""
-        return {**self.__dict__, "_files": {}}
+        return {**self.__dict__, "_readers": {}}
 
     def close(self) -> None:
         """Close the files that this process opened; the next read opens them again."""
-        for file in self._files.values():
-            file.close()
-        self._files = {}
+        for reader in self._readers.values():
+            reader.close()
+        self._readers = {}
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """Return the row of each id as int64 ``[B]``.
@@ -125,52 +125,41 @@ class TokenStore:
 
         Raises:
             IndexError: a row is not in the store.
-            InputError: the file has been damaged since it was opened.
+            InputError: an item is not as it was written, or the file has been cut off since it was opened.
         """
         rows = checked_rows(rows, len(self))
-        shard_B, first_B, length_B = self._shard_B[rows], self._first_B[rows], self._length_B[rows]
+        length_B = self._length_B[rows]
         longest = int(length_B.max(initial=0))
-        tokens_BLH = np.zeros((len(rows), longest, self.width), dtype=np.float16)
-        for shard, places in self._runs(shard_B, first_B, length_B):
-            start = first_B[places[0]]
-            stop = (first_B[places] + length_B[places]).max()
-            block = self._read_rows(shard, int(start), int(stop))
-            for place in places:
-                offset = first_B[place] - start
-                tokens_BLH[place, : length_B[place]] = block[offset : offset + length_B[place]]
+        tokens_BLH = np.empty((len(rows), longest, self.width), dtype=np.float16)
+        for place in np.argsort(rows, kind="stable").tolist():  # the order of the files: disks like that
+            length = int(length_B[place])
+            self._read_item(int(rows[place]), tokens_BLH[place, :length])
+            tokens_BLH[place, length:] = 0
         return tokens_BLH, np.arange(longest)[None, :] < length_B[:, None]
 
-    def _runs(self, shard_B: np.ndarray, first_B: np.ndarray, length_B: np.ndarray) -> Iterator[tuple[int, list[int]]]:
-        """Yield (shard, places in the batch) such that each run's items lie close together, in file order."""
-        gap, span = (max(1, size // (2 * max(1, self.width))) for size in (_GAP_BYTES, _SPAN_BYTES))
-        run: list[int] = []
-        stop = 0
-        for place in np.lexsort((first_B, shard_B)).tolist():
-            first, end = int(first_B[place]), int(first_B[place] + length_B[place])
-            near = bool(run) and shard_B[run[0]] == shard_B[place] and first - stop <= gap
-            if run and not (near and end - first_B[run[0]] <= span):
-                yield int(shard_B[run[0]]), run
-                run, stop = [], 0
-            run.append(place)
-            stop = max(stop, end)
-        if run:
-            yield int(shard_B[run[0]]), run
-
-    def _read_rows(self, shard: int, start: int, stop: int) -> np.ndarray:
-        if self._process != os.getpid():  # after a fork: the parent's handles are not ours to use or close
-            self._files, self._process = {}, os.getpid()
-        if shard not in self._files:
-            self._files[shard] = open_shard(self.paths[shard])
-        try:
-            tokens = self._files[shard]["tokens"][start:stop]
-            return _with_geometry(tokens, self._files[shard]["boxes"][start:stop]) if self._geometry else tokens
-        except (OSError, KeyError) as error:
-            raise InputError(
-                f"{self.paths[shard]}: damaged ({error}). Remove it and run the features rule again"
-            ) from error
+    def _read_item(self, row: int, out_LH: np.ndarray) -> None:
+        """Fill ``out_LH`` with an item. At its first reading it is compared with its sums."""
+        shard = int(self._shard_B[row])
+        if shard not in self._readers:
+            self._readers[shard] = ShardReader(self.paths[shard])
+        reader, start = self._readers[shard], int(self._first_B[row])
+        parts = [out_LH]
+        if self._geometry:
+            parts = [
+                np.empty((len(out_LH), self.width - _GEOMETRY), np.float16),
+                np.empty((len(out_LH), 4), np.float32),
+            ]
+            reader.read("boxes", start, parts[1])
+        reader.read("tokens", start, parts[0])
+        if not self._checked_B[row]:
+            self._shards[shard].check(row - int(self._start_S[shard]), *parts)
+            self._checked_B[row] = True
+        if self._geometry:
+            _put_geometry(out_LH, *parts)
 
 
-def _with_geometry(tokens_RH: np.ndarray, boxes_R4: np.ndarray) -> np.ndarray:
-    """Return float16 ``[R, H + 5]``: the tokens, then each one's box and its area."""
-    area_R1 = (boxes_R4[:, 2:3] - boxes_R4[:, :1]) * (boxes_R4[:, 3:] - boxes_R4[:, 1:2])
-    return np.concatenate([tokens_RH, boxes_R4.astype(np.float16), area_R1.astype(np.float16)], axis=1)
+def _put_geometry(out_LH: np.ndarray, tokens_LH: np.ndarray, boxes_L4: np.ndarray) -> None:
+    """Fill ``out_LH`` with the tokens, then each one's box and its area."""
+    out_LH[:, :-_GEOMETRY] = tokens_LH
+    out_LH[:, -_GEOMETRY:-1] = boxes_L4
+    out_LH[:, -1] = (boxes_L4[:, 2] - boxes_L4[:, 0]) * (boxes_L4[:, 3] - boxes_L4[:, 1])

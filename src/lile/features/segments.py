@@ -1,0 +1,128 @@
+"""A shard made in pieces: whoever is killed goes on after the last piece that was sealed.
+
+Snakemake deletes a declared output when it starts a job again. The pieces, small shards themselves, therefore lie in a
+folder that it does not know, and are joined at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lile.errors import InputError
+from lile.features.shard import read_index
+from lile.features.shard_reader import read_items
+from lile.features.shard_writer import Item, write_store
+from lile.lock import work_lock
+
+log = logging.getLogger(__name__)
+
+
+def write_in_segments(
+    path: Path,
+    count: int,
+    items_of: Callable[[int, int], Iterable[Item]],
+    *,
+    work: Path,
+    segment: int,
+    about: dict[str, Any] | Callable[[], dict[str, Any]],
+    counts: Callable[[], Mapping[str, int]] = dict,
+    code: str | None = None,
+    width: int | None = None,
+) -> int:
+    """Write one shard, keeping what is done when the process is killed; the file's bytes do not depend on that.
+
+    Args:
+        path: the shard; it appears only when everything is in it.
+        count: of the items.
+        items_of: ``(start, stop)`` yields items ``start`` to ``stop - 1`` in order, as
+            :func:`lile.features.shard_writer.write_store` takes them. It may leave out an item that it cannot make.
+        work: folder of the finished segments, named by the caller after all that the items depend on: config, code,
+            and inside by the ids and files (:func:`lile.files.digest_of`). Removed at the end.
+        segment: items of a segment: a multiple of the batch size, so that batches are the same however it went.
+        about: who made the tokens; or a function that is asked at the end. It must not count, because earlier
+            segments may be another process's work.
+        counts: asked after each segment for what was counted in that segment alone. The sums over all segments are
+            put into ``about``, whichever processes made them.
+        code: fingerprint of the code, kept with the tokens.
+        width: H; needed only where there may be no item.
+
+    Returns:
+        The number of items written.
+
+    Raises:
+        InputError: as ``write_store``, or another process is at work here.
+        OSError: the disk is full. Sealed segments stay, and nothing half-written does.
+    """
+    assert segment > 0, segment
+    with work_lock(work / "lock"):
+        parts = _sealed_parts(work, count, segment, items_of, counts, code, width)
+        total: Counter[str] = Counter()
+        for part in parts:
+            total.update(read_index(part).about)
+        whole = {**(about() if callable(about) else about), **total}
+        written = write_store(path, _joined(parts), whole, code=code, width=width)
+        for part in parts:
+            part.unlink()
+    for folder in (work, work.parent):  # the second where it was made for this folder alone
+        with suppress(OSError):
+            folder.rmdir()
+    return written
+
+
+def _sealed_parts(
+    work: Path,
+    count: int,
+    segment: int,
+    items_of: Callable[[int, int], Iterable[Item]],
+    counts: Callable[[], Mapping[str, int]],
+    code: str | None,
+    width: int | None,
+) -> list[Path]:
+    """Make the segments that are not there yet, and return all."""
+    bounds = [(start, min(start + segment, count)) for start in range(0, count, segment)]
+    parts = [work / f"{start:09d}-{stop:09d}.h5" for start, stop in bounds]
+    kept = _kept(work, parts)
+    if kept:
+        log.info("%s: %d of %d segments are there from an earlier run", work, len(kept), len(parts))
+    for part, (start, stop) in zip(parts, bounds, strict=True):
+        if part not in kept:
+            about: dict[str, Any] = {}
+            write_store(part, _then(items_of(start, stop), about, counts), about, code=code, width=width)
+    return parts
+
+
+def _then(items: Iterable[Item], about: dict[str, Any], counts: Callable[[], Mapping[str, int]]) -> Iterator[Item]:
+    """Yield the items, then note in ``about`` what was counted meanwhile."""
+    yield from items
+    about.update(counts())
+
+
+def _kept(work: Path, parts: Sequence[Path]) -> set[Path]:
+    """Return the segments that are there and as they were written; whatever else lies in the folder is removed."""
+    kept = set()
+    for found in sorted(work.glob("*.h5")) + sorted(work.glob(".*.part")):
+        if found in parts and _is_whole(found):
+            kept.add(found)
+        else:
+            found.unlink()
+    return kept
+
+
+def _is_whole(part: Path) -> bool:
+    try:
+        for _ in read_items(part):
+            pass
+    except InputError as error:
+        log.warning("made again: %s", error)
+        return False
+    return True
+
+
+def _joined(parts: Iterable[Path]) -> Iterator[Item]:
+    for part in parts:
+        yield from read_items(part)
