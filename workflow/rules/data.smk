@@ -143,6 +143,30 @@ rule read_pairs:
         " --out-dir results/{wildcards.dataset}/data --log {log:q}"
 
 
+rule read_precomputed:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        source=sources,
+    output:
+        images="results/{dataset}/data/images.csv",
+        captions="results/{dataset}/data/captions.csv",
+        report="results/{dataset}/data/report.csv",
+        summary="results/{dataset}/data/report.md",
+    log:
+        "results/logs/read_precomputed/{dataset}.log",
+    benchmark:
+        "results/benchmarks/read_precomputed/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(stages.datasets_of(config, "precomputed")),
+    params:
+        script=script("read_precomputed.py"),
+        cfg=slice_of("read_precomputed"),
+        code=code("read_precomputed.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q}"
+        " --out-dir results/{wildcards.dataset}/data --log {log:q}"
+
+
 rule read_synthetic:
     input:
         ancient("results/{dataset}/check.txt"),

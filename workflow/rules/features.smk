@@ -53,6 +53,61 @@ rule image_tokens:
         " --out {output:q} --log {log:q}"
 
 
+# Regions that others have computed: copied, so the disk sets the pace.
+rule npy_tokens:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        region_files,
+        images="results/{dataset}/data/images.csv",
+    output:
+        "results/{dataset}/features/{encoder}/shard-{shard}.h5",
+    log:
+        "results/logs/npy_tokens/{dataset}.{encoder}.{shard}.log",
+    benchmark:
+        "results/benchmarks/npy_tokens/{dataset}.{encoder}.{shard}.tsv"
+    wildcard_constraints:
+        encoder=any_of(stages.image_encoders_of(config, "npy")),
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        script=script("npy_tokens.py"),
+        cfg=slice_of("tokens"),
+        shards=shards,
+        code=code("npy_tokens.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --images {input.images:q}"
+        " --shard {wildcards.shard} --shards {params.shards} --code {params.code}"
+        " --out {output:q} --log {log:q}"
+
+
+rule tsv_tokens:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        region_files,
+        images="results/{dataset}/data/images.csv",
+    output:
+        "results/{dataset}/features/{encoder}/shard-{shard}.h5",
+    log:
+        "results/logs/tsv_tokens/{dataset}.{encoder}.{shard}.log",
+    benchmark:
+        "results/benchmarks/tsv_tokens/{dataset}.{encoder}.{shard}.tsv"
+    wildcard_constraints:
+        encoder=any_of(stages.image_encoders_of(config, "bottom_up")),
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        script=script("tsv_tokens.py"),
+        cfg=slice_of("tokens"),
+        shards=shards,
+        code=code("tsv_tokens.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --images {input.images:q}"
+        " --shard {wildcards.shard} --shards {params.shards} --code {params.code}"
+        " --out {output:q} --log {log:q}"
+
+
 rule text_tokens:
     input:
         ancient("results/{dataset}/check.txt"),

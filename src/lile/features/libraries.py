@@ -8,6 +8,9 @@ from typing import Any
 REGION_LIBRARIES = ("faster_rcnn", "npy", "bottom_up")
 """Encoders whose tokens are regions of an image, stored as they are; nothing of them is trained."""
 
+TSV_COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
+"""What is read of a TSV file of bottom-up attention, in the order in which the original program writes it."""
+
 REGION_VIT = "region_vit"
 """A ViT on the regions of another encoder: it has no store of its own."""
 
