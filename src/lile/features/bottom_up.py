@@ -112,9 +112,7 @@ def store_bottom_up(
     written = write_store(out, items(), about, code=code, width=width)
     log.info("%s: %d images of width %d", out, written, width)
     if found.repeated or found.others:
-        said = (
-            "passed over: %d lines of images that came before (the first holds), %d of images that the dataset has not"
-        )
+        said = "passed over: %d lines of images that came before (the first holds), %d of no image of the dataset"
         log.warning(said, found.repeated, found.others)
     return written
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lile.data import npy_rows
-from lile.data.npy_rows import open_regions, place_of, row_at
+from lile.data.npy_rows import place_of, row_at
 from lile.data.precomputed import read_precomputed
 from lile.data.precomputed_files import files_of
 from lile.data.records import Records, check_records, report_text
@@ -230,7 +230,8 @@ def test_all_files_there_are_named(cfg, tmp_path):
     (tmp_path / "dev_ids.txt").write_text("1\n2\n3\n")
     names = [Path(file).name for file in files_of(cfg)]
     assert names == [
-        "train_ims.npy", "train_caps.txt", "dev_ims.npy", "dev_caps.txt", "dev_ids.txt", "test_ims.npy", "test_caps.txt",
+        "train_ims.npy", "train_caps.txt", "dev_ims.npy", "dev_caps.txt", "dev_ids.txt",
+        "test_ims.npy", "test_caps.txt",
     ]  # fmt: skip
 
 
