@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from lile.checks.findings import Check, failed, passed, warned
 from lile.errors import InputError
 from lile.features.libraries import REGION_VIT
+from lile.checks.pretraining import check_pretraining
+from lile.pretrained_here import made_here, trained_name
 from lile.stages import rows_below
 
 if TYPE_CHECKING:
     from lile.features.encoder_config import EncoderConfig
 
 CONVERT_RULE = "convert_weights"
+PRETRAIN_RULE = "pretrain"
 
 
 def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Iterator[Check]:
@@ -35,6 +38,7 @@ def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Itera
         sources = [config["encoders"].get(name, {}).get("source") for name in names]
         for name in dict.fromkeys([*names, *(source for source in sources if source is not None)]):
             yield check_encoder(name, config["encoders"].get(name), modality, root)
+            yield from check_pretraining(config, config["encoders"].get(name, {}).get("weights"), root)
 
 
 def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, root: Path) -> Check:
@@ -59,14 +63,18 @@ def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, roo
     except InputError as error:
         return failed(title, str(error), f"change encoders.{name}, or name another encoder")
     if encoder.weights == "random":
-        return _random(title, root / str(encoder.config), modality)
+        return _random(title, root / str(encoder.config), encoder)
+    if trained_name(encoder.weights):
+        return _trained(title, root / encoder.weights)
     if encoder.convert_from is not None:
         return _converted(title, root / encoder.weights, root / encoder.convert_from)
-    return _dual(title, encoder) if encoder.is_dual else _pretrained(title, encoder.weights, modality)
+    return _dual(title, encoder) if encoder.is_dual else _pretrained(title, encoder)
 
 
-def _random(title: str, folder: Path, modality: str) -> Check:
-    needed = ["config.json", "tokenizer.json"] if modality == "text" else ["config.json"]
+def _random(title: str, folder: Path, encoder: EncoderConfig) -> Check:
+    needed = ["config.json"]
+    if encoder.library == "transformers":
+        needed.append("tokenizer.json" if encoder.modality == "text" else "preprocessor_config.json")
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         return failed(title, f"{', '.join(missing)} missing in {folder}", "set config to a folder that has them")
@@ -79,6 +87,11 @@ def _converted(title: str, folder: Path, source: Path) -> Check:
     if source.is_file():
         return passed(title, f"weights will be made by {CONVERT_RULE} from {source}")
     return failed(title, f"convert_from names {source}, which is not there", "put the file there, or name weights")
+
+
+def _trained(title: str, folder: Path) -> Check:
+    there = all(Path(path).is_file() for path in made_here(folder))
+    return passed(title, f"weights in {folder}, made by {PRETRAIN_RULE}" if there else f"will be made by {PRETRAIN_RULE}")
 
 
 def _dual(title: str, encoder: EncoderConfig) -> Check:
@@ -102,15 +115,15 @@ def _dual(title: str, encoder: EncoderConfig) -> Check:
     return passed(title, f"{message}, one vector per item")
 
 
-def _pretrained(title: str, weights: str, modality: str) -> Check:
+def _pretrained(title: str, encoder: EncoderConfig) -> Check:
     from lile.features.layouts import has_tokenizer
     from lile.features.weights import local_weights, weights_available
 
-    available, message = weights_available(weights)
+    available, message = weights_available(encoder.weights, encoder.layout)
     if not available:
         return failed(title, message, "")
     # A hub id is a local folder too once it was fetched, or put under resources/encoders/: what that lacks, stays away.
-    folder = local_weights(weights)
-    if modality == "text" and folder is not None and not has_tokenizer(folder):
+    folder = local_weights(encoder.weights, encoder.layout)
+    if encoder.modality == "text" and folder is not None and not has_tokenizer(folder):
         return failed(title, f"no tokenizer in {folder}", "add tokenizer.json (or the model's vocabulary files)")
     return passed(title, message)

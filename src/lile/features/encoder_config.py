@@ -7,13 +7,19 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lile.errors import InputError
-from lile.features.layouts import DUAL_LAYOUTS
+from lile.features.layouts import DUAL_LAYOUTS, ENCODER, PICTURES, Layout
 
 DUAL_LIBRARIES = tuple(DUAL_LAYOUTS)
 """Of models that read images and texts into one space: each item becomes one vector, and nothing of them is trained."""
 
-LIBRARIES = {"image": ("timm", *DUAL_LIBRARIES), "text": ("transformers", *DUAL_LIBRARIES)}
+LIBRARIES = {"image": ("timm", "transformers", *DUAL_LIBRARIES), "text": ("transformers", *DUAL_LIBRARIES)}
 """By modality; the first is the default."""
+
+MODEL_ARGS = (
+    "init_values", "mlp_ratio", "mlp_layer", "act_layer", "reg_tokens", "no_embed_class", "patch_size", "embed_dim",
+    "depth", "num_heads", "dynamic_img_size",
+)  # fmt: skip
+"""Arguments of timm's ViTs that model cards give in code, where the published config.json lacks them."""
 
 RANDOM = "random"
 IMAGE_SIZE_PX = 224
@@ -36,6 +42,15 @@ class EncoderConfig:
     image_size_px: int = IMAGE_SIZE_PX
     max_tokens: int = 512
     batch_size: int = 32
+    model_args: dict[str, Any] | None = None
+    """Of a timm model: what its card gives in code, beside its config.json; keys of :data:`MODEL_ARGS`."""
+    weights_keys: dict[str, str] | None = None
+    """Of a timm model: only tensors whose names begin with ``prefix`` are read, as ``becomes`` and the rest."""
+
+    @property
+    def layout(self) -> Layout:
+        """The files that its folder must hold."""
+        return layout_of(self.modality, self.library)
 
     @property
     def is_dual(self) -> bool:
@@ -61,6 +76,15 @@ class EncoderConfig:
                 f"encoders: weights {self.weights!r} with config {self.config!r}. Random weights need a folder with "
                 f"config.json under `config`; other weights bring their own, so leave `config` out"
             )
+        for name, found, known in (
+            ("model_args", self.model_args, MODEL_ARGS),
+            ("weights_keys", self.weights_keys, ("prefix", "becomes")),
+        ):
+            if found is not None and (self.library != "timm" or not set(found) <= set(known)):
+                raise InputError(
+                    f"encoders: {name} is {found} with library {self.library}; it is for timm and knows "
+                    f"{', '.join(known)}"
+                )
         for name, least in (("trainable_blocks", 0), ("image_size_px", 1), ("max_tokens", 1), ("batch_size", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -88,3 +112,10 @@ class EncoderConfig:
         if config.modality != modality:
             raise InputError(f"encoders: an encoder of modality {config.modality!r} is used for {modality}s")
         return config
+
+
+def layout_of(modality: str, library: str) -> Layout:
+    """Return the files that the folder of an encoder of whole pictures or of texts must hold."""
+    if library in DUAL_LAYOUTS:
+        return DUAL_LAYOUTS[library]
+    return PICTURES if (modality, library) == ("image", "transformers") else ENCODER

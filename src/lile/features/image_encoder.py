@@ -1,9 +1,10 @@
-"""Image encoders of timm, cut in two: a frozen stem whose tokens are stored, and the top that is trained.
+"""Image encoders, cut in two: a frozen stem whose tokens are stored, and the top that is trained.
 
-A ViT is cut between two blocks; a CNN's last feature map is read as a grid of tokens and nothing of it is trained.
-Dual encoders are another kind (:mod:`lile.features.dual_image`): one token per image, by their own picture pipeline.
+A ViT is cut between two blocks; a CNN's last feature map is read as a grid of tokens and nothing of it is trained. Here
+are those of timm; those of transformers are in :mod:`lile.features.transformers_image`. Dual encoders are another kind
+(:mod:`lile.features.dual_image`): one token per image, by their own picture pipeline.
 
-Shapes: B images, S pixels a side, R tokens (class token and patches, or grid cells), H width.
+Shapes: B images, S pixels a side, R tokens (class token, registers and patches; or grid cells), H width.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lile.errors import InputError
+from lile.features.cutting import LayersTop, cut_pictures, not_cuttable, noted_calls
 from lile.features.encoder_config import EncoderConfig
-from lile.features.parts import Frozen, PassThrough, same_tokens
+from lile.features.parts import Frozen, PassThrough
 from lile.features.pixels import Transform, pixel_transform
 from lile.features.timm_model import build_timm
 
@@ -65,23 +67,16 @@ def load_image_encoder(cfg: dict[str, Any], seed: int) -> ImageEncoder:
         from lile.features.dual_image import load_dual_image
 
         return load_dual_image(config)
+    if config.library == "transformers":
+        from lile.features.transformers_image import load_transformers_image
+
+        return load_transformers_image(config, seed)
     model, origin = build_timm(config, seed)
     transform = pixel_transform(model, config.image_size_px)
-    probe = torch.linspace(-1, 1, 3 * config.image_size_px**2).reshape(1, 3, config.image_size_px, -1)
-    with torch.inference_mode():
-        whole = _whole(model, probe, config)
-    stem, top, depth = _cut(model, config)
-    with torch.inference_mode():
-        tokens = stem(probe)
-        if not same_tokens(top.eval()(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool)), whole):
-            raise InputError(
-                f"encoders: {config.weights}: a {type(model).__name__} cannot be cut before its last "
-                f"{config.trainable_blocks} blocks. Set trainable_blocks: 0"
-            )
+    model.reset_classifier(0)
+    stem, top, width, depth = cut_pictures(model, _TokenGrid(model), config, _halves)
     facts = {"library": "timm", "weights": config.weights, **origin, "trainable_blocks": config.trainable_blocks}
-    return ImageEncoder(
-        width=whole.shape[-1], stem=stem, top=top.train(), transform=transform, facts={**facts, "depth": depth}
-    )
+    return ImageEncoder(width=width, stem=stem, top=top, transform=transform, facts={**facts, "depth": depth})
 
 
 class _TokenGrid(nn.Module):
@@ -98,54 +93,30 @@ class _TokenGrid(nn.Module):
         return features.flatten(1, -2)
 
 
-class _VitTop(nn.Module):
-    """The last blocks of a ViT and its final norm."""
-
-    def __init__(self, blocks: nn.Module, norm: nn.Module) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks.children())
-        self.norm = norm
-
-    def forward(self, tokens_BRH: Tensor, keep_BR: Tensor) -> Tensor:
-        # Images of one encoder have equally many tokens; a mask would only rule out the fastest attention kernels.
-        masked = {} if bool(keep_BR.all()) else {"attn_mask": keep_BR[:, None, None, :]}
-        for block in self.blocks:
-            tokens_BRH = block(tokens_BRH, **masked)
-        return self.norm(tokens_BRH)
-
-
-def _cut(model: Any, config: EncoderConfig) -> tuple[nn.Module, nn.Module, int | None]:
-    """Return stem, top and the number of frozen blocks (None for a model without blocks). Takes ``model`` apart."""
-    from timm.models.vision_transformer import VisionTransformer
-
-    model.reset_classifier(0)
-    is_vit, trainable = isinstance(model, VisionTransformer), config.trainable_blocks
-    if not is_vit:
+def _halves(
+    model: Any, tokens_of: nn.Module, probe: Tensor, config: EncoderConfig
+) -> tuple[nn.Module, nn.Module, int | None]:
+    """Cut a model of timm: one with blocks in a row and a norm behind them."""
+    blocks, trainable = getattr(model, "blocks", None), config.trainable_blocks
+    in_a_row = isinstance(blocks, nn.Sequential | nn.ModuleList) and isinstance(getattr(model, "norm", None), nn.Module)
+    if not in_a_row:
         model.to(memory_format=torch.channels_last)  # depthwise convolutions take half the time on a CPU
     if trainable == 0:
-        return Frozen(_TokenGrid(model)), PassThrough(), len(model.blocks) if is_vit else None
-    if not is_vit:
+        return Frozen(tokens_of), PassThrough(), len(blocks) if in_a_row and blocks is not None else None
+    if not in_a_row or blocks is None:
         raise InputError(
             f"encoders: {config.weights}: trainable_blocks is {trainable}, but only a ViT can be cut between its "
             f"blocks and this is a {type(model).__name__}. Set trainable_blocks: 0"
         )
-    if trainable > len(model.blocks):
+    if trainable > len(blocks):
         raise InputError(
-            f"encoders: {config.weights}: trainable_blocks is {trainable}, but it has only {len(model.blocks)} blocks"
+            f"encoders: {config.weights}: trainable_blocks is {trainable}, but it has only {len(blocks)} blocks"
         )
-    depth = len(model.blocks) - trainable
-    top = _VitTop(model.blocks[depth:], model.norm)
-    model.blocks, model.norm = model.blocks[:depth], nn.Identity()
-    return Frozen(_TokenGrid(model)), top, depth
-
-
-def _whole(model: Any, probe: Tensor, config: EncoderConfig) -> Tensor:
-    """The uncut model's tokens; the cut must give the same."""
-    try:
-        tokens = _TokenGrid(model)(probe)
-    except (RuntimeError, AssertionError, AttributeError) as error:
-        raise InputError(
-            f"encoders: {config.weights}: a {type(model).__name__} gives no tokens for images of "
-            f"{config.image_size_px} px: {' '.join(str(error).split())[:200]}. Check image_size_px"
-        ) from error
-    return tokens
+    with noted_calls(list(blocks)) as calls:
+        tokens_of(probe)
+    if [call.layer for call in calls] != list(blocks):
+        raise not_cuttable(model, config)
+    depth = len(blocks) - trainable
+    top = LayersTop(calls[depth:], model.norm)
+    model.blocks, model.norm = blocks[:depth], nn.Identity()
+    return Frozen(tokens_of), top, depth

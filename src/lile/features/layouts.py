@@ -85,6 +85,15 @@ ENCODER = Layout(
 )
 """One encoder of timm or transformers."""
 
+PICTURES = Layout(
+    config="config.json",
+    weights=(*_SAFETENSORS, *_PICKLED),
+    described="config.json, model.safetensors (or pytorch_model.bin) and preprocessor_config.json",
+    needs={"image processor": tuple((name,) for name in PROCESSOR_FILES)},
+    also=PROCESSOR_FILES,
+)
+"""An image encoder of transformers."""
+
 DUAL_ENCODER = Layout(
     config="config.json",
     weights=(*_SAFETENSORS, *_PICKLED),

@@ -5,6 +5,7 @@ Shapes: S pixels a side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,11 +77,25 @@ def pixel_transform(model: Any, size_px: int) -> PixelTransform:
     Raises:
         InputError: Pillow does not know the interpolation.
     """
+    cfg: dict[str, Any] = model.pretrained_cfg
+    return squashed(size_px, cfg.get("interpolation") or "bicubic", cfg["mean"], cfg["std"])
+
+
+def squashed(size_px: int, interpolation: str, mean: Sequence[float], std: Sequence[float]) -> PixelTransform:
+    """Return the transform of a model that says how its pictures were made.
+
+    Args:
+        size_px: side of its input.
+        interpolation: as Pillow calls it, in letters of any case.
+        mean: of red, green and blue, of values in 0..1.
+        std: deviations, likewise.
+
+    Raises:
+        InputError: Pillow does not know the interpolation.
+    """
     from PIL import Image
 
-    cfg: dict[str, Any] = model.pretrained_cfg
-    interpolation = cfg.get("interpolation") or "bicubic"
     if interpolation.upper() not in Image.Resampling.__members__:
         raise InputError(f"encoders: interpolation {interpolation!r} in the model's config is unknown to Pillow")
-    mean, std = (tuple(float(value) for value in cfg[key]) for key in ("mean", "std"))
-    return PixelTransform(size_px=size_px, interpolation=interpolation.lower(), mean=mean, std=std)
+    mean_RGB, std_RGB = (tuple(float(value) for value in values) for values in (mean, std))
+    return PixelTransform(size_px=size_px, interpolation=interpolation.lower(), mean=mean_RGB, std=std_RGB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +23,49 @@ def pretrained_model(folder: Path) -> Any:
         model, found = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except Exception as error:  # transformers, torch and safetensors each raise kinds of their own
         raise InputError(f"{folder}: the model cannot be loaded from it: {one_line(error)}") from error
-    # transformers fills what a file lacks with random numbers; only the pooler, which we do not use, may be lacking.
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    # transformers fills what a file lacks with random numbers; only what we do not use may be lacking: the pooler, and
+    # the token that hides patches in pre-training.
+    missing = sorted(name for name in found["missing_keys"] if not _unused(name))
     if missing or found["mismatched_keys"]:
         raise InputError(
             f"{folder}: the weights do not fill a {type(model).__name__}: missing {missing[:3]}, of another shape "
             f"{sorted(found['mismatched_keys'])[:3]}. Check that weights and config.json belong together"
         )
+    parts = {name for name, _ in model.named_children()}
+    left = sorted(name for name in found["unexpected_keys"] if name.split(".")[0] in parts and not _unused(name))
+    if left:  # heads may be left over, but not a piece of the encoder itself
+        raise InputError(
+            f"{folder}: a {type(model).__name__} has no place for {left[:3]} of the weights. Check that weights and "
+            f"config.json belong together: its model_type must name the architecture that made them"
+        )
     return model
+
+
+def _unused(name: str) -> bool:
+    # Old files hold the numbers of positions, which are no weights.
+    return name.startswith("pooler.") or name.endswith(("mask_token", "position_ids"))
+
+
+def random_model(folder: Path) -> Any:
+    """Return the model that ``config.json`` of ``folder`` describes, with weights drawn from torch's generator.
+
+    Raises:
+        InputError: no model can be built from it.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        return AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: no model can be built from its config.json: {one_line(error)}") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return ``config.json`` of ``folder``. Raises :class:`InputError` where it cannot be read."""
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / 'config.json'}: no readable config of a transformers model ({error})") from error
 
 
 def one_line(error: Exception) -> str:

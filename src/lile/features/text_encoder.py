@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lile.errors import InputError
+from lile.features.cutting import final_norm, layer_list, noted_calls
 from lile.features.encoder_config import EncoderConfig
 from lile.features.parts import Frozen, PassThrough, same_tokens
 from lile.features.transformers_model import build_transformers
@@ -91,13 +92,14 @@ def load_text_encoder(cfg: dict[str, Any], seed: int) -> TextEncoder:
     model, tokenizer, origin = build_transformers(config, seed)
     _check(model, tokenizer, config)
     ids_BL, keep_BL = _probe(tokenizer, config.max_tokens)
-    with torch.inference_mode():
-        whole = model(input_ids=ids_BL, attention_mask=keep_BL.long()).last_hidden_state
-    stem, top, depth = _cut(model, config)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: what is copied here is trained later
+            whole = _Stem(model)(ids_BL, keep_BL)
+            stem, top, depth = _cut(model, config, ids_BL, keep_BL)
             same = same_tokens(top.eval()(stem(ids_BL, keep_BL), keep_BL)[keep_BL], whole[keep_BL])
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except (RuntimeError, TypeError, AttributeError, LookupError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise _not_cuttable(model, config) from error
     if not same:
         raise _not_cuttable(model, config)
@@ -138,27 +140,38 @@ class _Top(nn.Module):
 class _NoEmbeddings(nn.Module):
     """Stands where the top's embeddings were: its input is embedded already."""
 
-    def forward(self, inputs_embeds: Tensor, **_: Any) -> Tensor:
-        return inputs_embeds
+    def forward(self, *args: Any, inputs_embeds: Tensor | None = None, **_: Any) -> Tensor:
+        found = [value for value in (inputs_embeds, *args) if isinstance(value, Tensor) and value.is_floating_point()]
+        return found[0]
 
 
-def _cut(model: Any, config: EncoderConfig) -> tuple[nn.Module, nn.Module, int]:
-    """Return stem, top and the number of frozen layers. Takes ``model`` apart."""
-    layers = model.encoder.layer
+def _cut(model: Any, config: EncoderConfig, ids_BL: Tensor, keep_BL: Tensor) -> tuple[nn.Module, nn.Module, int | None]:
+    """Return stem, top and the number of frozen layers. Takes ``model`` apart, by running it on a probe."""
+    whole, place = _Stem(model), layer_list(model)
+    layers = nn.ModuleList() if place is None else getattr(*place)
+    with noted_calls(list(layers)) as calls:
+        whole(ids_BL, keep_BL)
+    in_a_row = place is not None and [call.layer for call in calls] == list(layers)
+    if config.trainable_blocks == 0:
+        return Frozen(whole), PassThrough(), len(layers) if in_a_row else None
+    if place is None or not in_a_row or not hasattr(model, "embeddings"):
+        raise _not_cuttable(model, config)
     if config.trainable_blocks > len(layers):
         raise InputError(
             f"encoders: {config.weights}: trainable_blocks is {config.trainable_blocks}, "
             f"but it has only {len(layers)} layers"
         )
-    depth = len(layers) - config.trainable_blocks
-    if config.trainable_blocks == 0:
-        return Frozen(_Stem(model)), PassThrough(), depth
+    depth, norm = len(layers) - config.trainable_blocks, final_norm(model, layers, lambda: whole(ids_BL, keep_BL))
     embeddings = model.embeddings
-    model.encoder.layer, model.embeddings = nn.ModuleList(), _NoEmbeddings()
-    upper = copy.deepcopy(model)  # nothing but the shell is copied: layers and embeddings are out
-    upper.encoder.layer = layers[depth:]
-    model.encoder.layer, model.embeddings = layers[:depth], embeddings
-    return Frozen(_Stem(model)), _Top(upper), depth
+    setattr(*place, nn.ModuleList())
+    model.embeddings = _NoEmbeddings()
+    upper, (above, name) = copy.deepcopy((model, place))  # but a shell: layers and embeddings are out
+    setattr(above, name, layers[depth:])
+    setattr(*place, layers[:depth])
+    model.embeddings = embeddings
+    if norm is not None:
+        setattr(*norm, nn.Identity())
+    return Frozen(whole), _Top(upper), depth
 
 
 def _probe(tokenizer: Any, max_tokens: int) -> tuple[Tensor, Tensor]:
@@ -171,10 +184,7 @@ def _probe(tokenizer: Any, max_tokens: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(model: Any, tokenizer: Any, config: EncoderConfig) -> None:
-    """Refuse other kinds of models, more tokens than there are positions, and a tokenizer of another model."""
-    layers = getattr(getattr(model, "encoder", None), "layer", None)
-    if not (isinstance(layers, nn.ModuleList) and hasattr(model, "embeddings")):
-        raise _not_cuttable(model, config)
+    """Refuse more tokens than there are positions, and a tokenizer of another model."""
     most = positions_of(model)
     if config.max_tokens > most:
         raise InputError(
@@ -195,7 +205,10 @@ def positions_of(model: Any) -> int:
 
 
 def _not_cuttable(model: Any, config: EncoderConfig) -> InputError:
+    kind = f"encoders: {config.weights}: a {type(model).__name__}"
+    if config.trainable_blocks == 0:
+        return InputError(f"{kind} gives no tokens of a text. Name another text encoder")
     return InputError(
-        f"encoders: {config.weights}: a {type(model).__name__} cannot be cut between its layers; encoders of the BERT "
-        f"and RoBERTa kind can (embeddings, then a list of layers). Name another text encoder"
+        f"{kind} cannot be cut between its layers; BERT, RoBERTa, DistilBERT, DeBERTa, ModernBERT and their kin can "
+        "(embeddings, then a list of layers). Set trainable_blocks: 0, or name another text encoder"
     )

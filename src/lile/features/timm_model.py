@@ -11,7 +11,7 @@ from lile.errors import InputError
 from lile.features import mobilenet
 from lile.features.encoder_config import RANDOM, EncoderConfig
 from lile.features.parts import own_randomness
-from lile.features.weights import random_digest, resolve_weights, weights_digest
+from lile.features.weights import origin_of, random_digest, resolve_weights, weight_files, weights_digest
 from lile.seeds import seed_for
 
 
@@ -31,15 +31,56 @@ def build_timm(config: EncoderConfig, seed: int) -> tuple[Any, dict[str, Any]]:
     random = config.weights == RANDOM
     folder = Path(str(config.config)) if random else resolve_weights(config.weights)
     hub_config = _hub_config(folder)
-    digest = random_digest(hub_config, seed) if random else weights_digest(folder)
+    digest = random_digest(hub_config | (config.model_args or {}), seed) if random else weights_digest(folder)
+    arguments = _arguments(config.model_args or {})
+    if not random and config.weights_keys is not None:
+        arguments["pretrained_cfg_overlay"] = _chosen_tensors(folder, config.weights_keys)
     with own_randomness(seed_for(seed, "encoder", digest)):
-        model = _create(folder, pretrained=not random)
+        model = _create(folder, pretrained=not random, **arguments)
         # A model with learned positions is built anew at another size; timm resamples its positions then.
         size = getattr(getattr(model, "patch_embed", None), "img_size", None)
         if size is not None and tuple(size) != (config.image_size_px,) * 2:
             with own_randomness(seed_for(seed, "encoder", digest)):
-                model = _create(folder, pretrained=not random, img_size=config.image_size_px)
-    return model.eval(), {"origin": RANDOM if random else "pretrained", "weights_digest": digest}
+                model = _create(folder, pretrained=not random, img_size=config.image_size_px, **arguments)
+    origin: dict[str, Any] = {"origin": RANDOM if random else origin_of(hub_config), "weights_digest": digest}
+    said = {"model_args": config.model_args, "weights_keys": config.weights_keys}
+    return model.eval(), origin | {name: value for name, value in said.items() if value is not None}
+
+
+def _arguments(model_args: dict[str, Any]) -> dict[str, Any]:
+    """Put timm's classes where the config has names for them."""
+    from timm.layers import GluMlp, Mlp, SwiGLU, SwiGLUPacked
+
+    layers = {"mlp": Mlp, "glu": GluMlp, "swiglu": SwiGLU, "swiglu_packed": SwiGLUPacked}
+    name = model_args.get("mlp_layer")
+    if name is None:
+        return dict(model_args)
+    if name not in layers:
+        raise InputError(f"encoders: model_args.mlp_layer is {name!r}; it is one of {', '.join(layers)}")
+    return model_args | {"mlp_layer": layers[name]}
+
+
+def _chosen_tensors(folder: Path, keys: dict[str, str]) -> dict[str, Any]:
+    """Return, as settings for timm, those tensors of a checkpoint that are the encoder's, under the encoder's names."""
+    from timm.models import load_state_dict
+
+    # timm takes off what parallel training puts before every name.
+    prefix, path = keys.get("prefix", "").removeprefix("module."), weight_files(folder)[0]
+    try:
+        found = load_state_dict(str(path))
+    except Exception as error:  # torch and safetensors each raise kinds of their own
+        raise InputError(f"{path}: the weights cannot be read: {' '.join(str(error).split())[:300]}") from error
+    chosen = {
+        keys.get("becomes", "") + name.removeprefix(prefix): tensor
+        for name, tensor in found.items()
+        if name.startswith(prefix)
+    }
+    if not chosen:
+        raise InputError(
+            f"{path}: no tensor begins with {prefix!r}; some of it are {sorted(found)[:3]}. Set weights_keys.prefix to "
+            "what stands before the encoder's own names"
+        )
+    return {"source": "", "file": "", "state_dict": chosen}
 
 
 def _hub_config(folder: Path) -> dict[str, Any]:

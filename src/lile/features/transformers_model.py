@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,37 @@ from lile.errors import InputError
 from lile.features.encoder_config import RANDOM, EncoderConfig
 from lile.features.layouts import TOKENIZER_FILES, has_tokenizer
 from lile.features.parts import own_randomness
-from lile.features.pretrained import one_line, pretrained_model, quiet
+from lile.features.pretrained import one_line, pretrained_model, quiet, random_model, read_config
 from lile.features.weights import random_digest, resolve_weights, weights_digest
 from lile.files import digest_of, sha256_of
 from lile.seeds import seed_for
 
 _THE_FILES = "tokenizer.json, or vocab.json and merges.txt, or vocab.txt, of the same model"
+
+
+def build_model(config: EncoderConfig, seed: int) -> tuple[Any, Path, dict[str, Any]]:
+    """Build the model that ``config`` names.
+
+    Args:
+        config: of an image or text encoder.
+        seed: the run's seed; random weights are a function of the architecture and of it.
+
+    Returns:
+        The model without its pooler, float32 and in evaluation mode; its folder; and ``{"origin", "weights_digest"}``.
+
+    Raises:
+        InputError: the weights are missing or do not fit, or the model is of an unknown kind.
+    """
+    random = config.weights == RANDOM
+    folder = Path(str(config.config)) if random else resolve_weights(config.weights, config.layout)
+    digest = random_digest(read_config(folder), seed) if random else weights_digest(folder, config.layout)
+    with own_randomness(seed_for(seed, "encoder", digest)), quiet():
+        model = random_model(folder) if random else pretrained_model(folder)
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None and list(pooler.parameters()):  # an average is left: some models call it without asking
+        model.pooler = None
+    origin = {"origin": RANDOM if random else "pretrained", "weights_digest": digest}
+    return model.float().eval(), folder, origin
 
 
 def build_transformers(config: EncoderConfig, seed: int) -> tuple[Any, Any, dict[str, Any]]:
@@ -26,38 +50,16 @@ def build_transformers(config: EncoderConfig, seed: int) -> tuple[Any, Any, dict
         seed: the run's seed; random weights are a function of the architecture and of it.
 
     Returns:
-        The model without its pooler, float32 and in evaluation mode; the tokenizer; and
-        ``{"origin", "weights_digest", "tokenizer"}``, the last a digest of the tokenizer's files.
+        The model as :func:`build_model` gives it; the tokenizer; and ``{"origin", "weights_digest", "tokenizer"}``, the
+        last a digest of the tokenizer's files.
 
     Raises:
         InputError: the weights or the tokenizer are missing or do not fit, or the model is of an unknown kind.
     """
     random = config.weights == RANDOM
-    folder = Path(str(config.config)) if random else resolve_weights(config.weights)
-    tokenizer = load_tokenizer(folder)
-    digest = random_digest(_read_config(folder), seed) if random else weights_digest(folder)
-    with own_randomness(seed_for(seed, "encoder", digest)), quiet():
-        model = _random_model(folder) if random else pretrained_model(folder)
-    model.pooler = None
-    origin = {"origin": RANDOM if random else "pretrained", "weights_digest": digest}
-    origin["tokenizer"] = tokenizer_digest(folder)
-    return model.float().eval(), tokenizer, origin
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / 'config.json'}: no readable config of a transformers model ({error})") from error
-
-
-def _random_model(folder: Path) -> Any:
-    from transformers import AutoConfig, AutoModel
-
-    try:
-        return AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: no model can be built from its config.json: {one_line(error)}") from error
+    tokenizer = load_tokenizer(Path(str(config.config)) if random else resolve_weights(config.weights, config.layout))
+    model, folder, origin = build_model(config, seed)
+    return model, tokenizer, origin | {"tokenizer": tokenizer_digest(folder)}
 
 
 def tokenizer_digest(folder: Path) -> str:

@@ -72,8 +72,8 @@ def save_tokenizer() -> Callable[[Path, int], int]:
 
 
 @pytest.fixture(scope="session")
-def save_text_model() -> Callable[[str, Path], None]:
-    """Saves a tiny text model with its tokenizer: ``(kind, folder)``."""
+def save_text_model() -> Callable[..., None]:
+    """Saves a tiny text model with its tokenizer: ``(kind, folder, **its config)``."""
     return _save_text_model
 
 
@@ -123,7 +123,7 @@ def _save_tokenizer(folder: Path, pad: int) -> int:
     return len(vocabulary)
 
 
-def _save_text_model(kind: str, folder: Path) -> None:
+def _save_text_model(kind: str, folder: Path, **others: object) -> None:
     """Save a tiny model of a transformers kind with its tokenizer."""
     import torch
     import transformers
@@ -132,7 +132,12 @@ def _save_text_model(kind: str, folder: Path) -> None:
     words = _save_tokenizer(folder, pad)
     shape = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 48}
     config = getattr(transformers, f"{kind}Config")(
-        **shape, vocab_size=words, max_position_embeddings=22, pad_token_id=pad, bos_token_id=0, eos_token_id=2
+        **(shape | others),
+        vocab_size=words,
+        max_position_embeddings=22,
+        pad_token_id=pad,
+        bos_token_id=0,
+        eos_token_id=2,
     )
     torch.manual_seed(2)
     model = getattr(transformers, f"{kind}Model")(config)

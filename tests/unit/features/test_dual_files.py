@@ -89,7 +89,7 @@ def test_files_of_two_models_are_refused(folders, tmp_path):
         ({"weights": "random", "config": "x"}, "has pretrained weights"),
         ({"image_size_px": 64}, "its own processor makes 32 px"),
         ({"library": "open_clip"}, "open_clip_config.json and weights missing.*set library: dual_encoder"),
-        ({"library": "dual"}, "image with timm or dual_encoder or open_clip"),
+        ({"library": "dual"}, "image with timm or transformers or dual_encoder or open_clip"),
     ],
 )
 def test_a_wrong_config_is_refused_with_a_word_on_what_to_do(folders, change, said):

@@ -168,7 +168,7 @@ def test_another_image_size_resamples_the_positions(tiny_deit):
         ({"image_size_px": 4}, "cannot be built|image_size_px"),
         ({"trainable_block": 2}, "did you mean 'trainable_blocks'"),
         ({"modality": "text", "library": "transformers"}, "modality 'text' is used for images"),
-        ({"library": "transformers"}, "image with timm"),
+        ({"library": "open_clipp"}, "image with timm"),
         ({"weights": "random"}, "Random weights need a folder"),
         ({"config": "somewhere"}, "leave `config` out"),
         ({"weights": ""}, "`weights` is missing"),

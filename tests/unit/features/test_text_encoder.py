@@ -42,21 +42,49 @@ def test_top_after_stem_is_the_whole_roberta_at_kept_positions(tiny_roberta, tra
     assert json.loads(json.dumps(about)) == about
 
 
-@pytest.mark.parametrize("kind", ["Bert", "XLMRoberta", "Camembert", "MPNet"])
-def test_relatives_are_cut_rightly_too(save_text_model, tmp_path, kind):
-    save_text_model(kind, tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("Bert", {}),
+        ("XLMRoberta", {}),
+        ("Camembert", {}),
+        ("MPNet", {}),
+        ("DistilBert", {"dim": 24, "n_layers": 4, "n_heads": 3, "hidden_dim": 48}),
+        ("RobertaPreLayerNorm", {}),
+        ("ModernBert", {"cls_token_id": 0, "sep_token_id": 2, "global_attn_every_n_layers": 2}),
+        ("DebertaV2", {"relative_attention": True, "norm_rel_ebd": "layer_norm", "pos_att_type": ["p2c", "c2p"]}),
+        ("Electra", {"embedding_size": 24}),
+    ],
+)
+def test_relatives_are_cut_rightly_too(save_text_model, tmp_path, kind, shape):
+    """Whatever their layers are called, with a norm behind the last one or not, with rotated or relative positions."""
+    save_text_model(kind, tmp_path, **shape)
     encoder = load_text_encoder(block(tmp_path, trainable_blocks=2, max_tokens=16), seed=0)
     ids, keep, _ = encoder.tokenize(TEXTS)
+    result = encoder.top(encoder.stem(ids, keep), keep)
+    (result * torch.randn_like(result)).sum().backward()
+    assert [name for name, p in encoder.top.named_parameters() if p.grad is None] == []
     result = encoder.top.eval()(encoder.stem(ids, keep), keep)
     torch.testing.assert_close(result[keep], whole_of(tmp_path, ids, keep)[keep])
+    assert encoder.about()["depth"] == 2
 
 
-@pytest.mark.parametrize("kind", ["DistilBert", "RobertaPreLayerNorm", "Electra", "Albert"])
-def test_other_kinds_are_refused(save_text_model, tmp_path, kind):
-    """Never a wrong cut: a layer norm after the last layer, or layers that are one layer, must not go unnoticed."""
-    save_text_model(kind, tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("Albert", {}),
+        ("Electra", {"embedding_size": 12}),
+        ("DebertaV2", {"relative_attention": True, "conv_kernel_size": 3}),
+    ],
+)
+def test_other_kinds_are_stored_whole_or_refused(save_text_model, tmp_path, kind, shape):
+    """Never a wrong cut: layers that are one layer, or something between embeddings and layers, are noticed."""
+    save_text_model(kind, tmp_path, **shape)
     with pytest.raises(InputError, match="cannot be cut between its layers"):
         load_text_encoder(block(tmp_path, trainable_blocks=2, max_tokens=16), seed=0)
+    encoder = load_text_encoder(block(tmp_path, trainable_blocks=0, max_tokens=16), seed=0)
+    ids, keep, _ = encoder.tokenize(TEXTS)
+    torch.testing.assert_close(encoder.stem(ids, keep)[keep], whole_of(tmp_path, ids, keep)[keep])
 
 
 def test_minilm_is_cut_rightly():

@@ -117,7 +117,7 @@ class FakeHub:
         self.folder, self.names, self.asked = folder, names, []
 
     def model_info(self, repo: str, timeout: float) -> SimpleNamespace:
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in self.names])
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in self.names], gated=False)
 
     def snapshot_download(self, repo: str, allow_patterns=None, local_files_only=False) -> str:
         if local_files_only:
@@ -156,6 +156,45 @@ def test_a_repository_without_weights(nowhere, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub.snapshot_download)
     with pytest.raises(InputError, match=r"no config\.json and no weights"):
         resolve_weights("me/dataset")
+
+
+def refused(kind: str, status: int) -> Exception:
+    """An error as the hub's client raises it."""
+    from huggingface_hub import errors
+
+    response = SimpleNamespace(status_code=status, headers={}, request=None)
+    return getattr(errors, kind)("Access to model me/gated is restricted.\nLog in.", response=response)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [
+        ("GatedRepoError", 401, "the hub's me/gated is gated: ask for access at https://huggingface.co/me/gated, then"),
+        ("GatedRepoError", 403, "log in with `hf auth login` or set HF_TOKEN"),
+        ("HfHubHTTPError", 403, "is gated: ask for access"),
+        ("RepositoryNotFoundError", 401, "has no me/gated for you: check the name at https://huggingface.co/me/gated"),
+        ("HfHubHTTPError", 401, "if it is private or gated, log in"),
+    ],
+)
+def test_a_gated_repository_says_in_one_line_how_to_get_in(nowhere, monkeypatch, kind, status, said):
+    hub = FakeHub(nowhere / "snapshot", ["config.json", "model.safetensors"])
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub.snapshot_download)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
+
+    def no(*_, **__):
+        raise refused(kind, status)
+
+    # The files of a gated repository are listed for everyone: lile check must find out before a job does.
+    listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename="config.json")], gated="manual")
+    hub.model_info, hub.auth_check = (lambda repo, timeout: listed), no
+    available, message = weights_available("me/gated")
+    assert not available
+    for word in (said, "resources/encoders/me--gated/", "config.json, model.safetensors"):
+        assert word in message
+    assert "\n" not in message
+    with pytest.raises(InputError) as caught:
+        resolve_weights("me/gated")
+    assert str(caught.value) == message
 
 
 def test_the_digest_names_the_bytes_of_the_files_that_are_loaded(tmp_path):
