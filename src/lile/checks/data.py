@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lile.checks.findings import Check, failed, passed, warned
-from lile.checks.survey import Survey, survey_arch, survey_pairs
+from lile.checks.survey import Survey, survey_arch, survey_coco, survey_pairs
 from lile.data.arch import SETS, find_set
+from lile.data.archives import ARCHIVES
 from lile.data.images import examine_image
 from lile.errors import InputError
 
@@ -31,8 +32,21 @@ def survey_of(block: Mapping[str, Any], root: Path) -> Survey | None:
     if block["kind"] == "arch":
         folder = root / block["root"]
         return None if block["download"] and not _has_arch(folder) else survey_arch(folder)
+    if block["kind"] == "coco":
+        there = all((root / block["root"] / name).is_dir() for name in ARCHIVES["coco"])
+        return None if block["download"] and not there else survey_coco(_below(block, root))
     items = block["items"]
     return Survey(rows=items, captions=items, images=items, groups=items)
+
+
+def _below(block: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Return a dataset of kind ``coco`` with its paths from ``root``."""
+    images = block["images"]
+    if isinstance(images, Mapping):
+        images = {name: str(root / folder) for name, folder in images.items()}
+    elif images is not None:
+        images = str(root / images)
+    return {**block, "images": images, **{key: str(root / block[key]) for key in ("root", "split_file")}}
 
 
 def _has_arch(folder: Path) -> bool:
@@ -52,12 +66,14 @@ def check_data(block: Mapping[str, Any], survey: Survey | None, root: Path) -> I
         root: the working folder.
     """
     if survey is None:
-        addresses = ", ".join(block["archives"][name]["url"] for name in SETS)
+        addresses = ", ".join(archive["url"] for archive in block["archives"].values())
         yield passed("data", f"not in {block['root']} yet; will be downloaded: {addresses}")
     elif block["kind"] == "pairs":
         yield from _pairs(block, survey, root)
     elif block["kind"] == "arch":
         yield _arch(block, survey)
+    elif block["kind"] == "coco":
+        yield from _coco(block, survey)
     else:
         yield _synthetic(survey)
 
@@ -81,31 +97,44 @@ def _arch(block: Mapping[str, Any], survey: Survey) -> Check:
     return passed("data", f"{found}; {lost} captions without image will be reported" if lost else found)
 
 
+def _coco(block: Mapping[str, Any], survey: Survey) -> Iterator[Check]:
+    yield _table("split file", block, survey, block["split_file"])
+    yield _sample_of_images(survey.sample, "as the split file names them", "put the images there, or set images")
+
+
 def _pairs(block: Mapping[str, Any], survey: Survey, root: Path) -> Iterator[Check]:
-    found = f"{survey.rows:,} rows, {survey.captions:,} captions, {survey.images:,} images in {block['file']}"
+    if not survey.images:
+        fix = "give a row for every image and caption"
+        yield failed("data table", f"no row of {block['file']} can be used", fix)
+        return
+    yield _table("data table", block, survey, block["file"])
+    folder = root / (block["root"] or Path(block["file"]).parent)
+    if not folder.is_dir():
+        yield failed("images", f"no such folder: {folder}", "set root to where the image paths start")
+        return
+    fix = "set root to where the image paths start, or mend the files"
+    yield _sample_of_images([str(folder / name) for name in survey.sample], f"in {folder}", fix)
+
+
+def _table(title: str, block: Mapping[str, Any], survey: Survey, file: str) -> Check:
+    """Say what the file of captions holds."""
+    found = f"{survey.rows:,} rows, {survey.captions:,} captions, {survey.images:,} images in {file}"
     if block.get("limit"):
         found += f" with limit {block['limit']:,}"
-    if not survey.images:
-        yield failed("data table", f"no row of {block['file']} can be used", "give a row for every image and caption")
-        return
-    if survey.unreadable_rows:
-        fix = "the data stage drops and lists them in report.csv; mend them to keep them"
-        yield warned("data table", f"{found}; {survey.unreadable_rows:,} rows cannot be read", fix)
-    else:
-        yield passed("data table", found)
-    yield _sample_of_images(root / (block["root"] or Path(block["file"]).parent), survey)
+    if not survey.unreadable_rows:
+        return passed(title, found)
+    fix = "the data stage drops and lists them in report.csv; mend them to keep them"
+    return warned(title, f"{found}; {survey.unreadable_rows:,} rows cannot be read", fix)
 
 
-def _sample_of_images(folder: Path, survey: Survey) -> Check:
+def _sample_of_images(paths: Sequence[str], where: str, fix: str) -> Check:
     """Open some images, evenly spread over the table."""
-    if not folder.is_dir():
-        return failed("images", f"no such folder: {folder}", "set root to where the image paths start")
-    findings = {name: examine_image(str(folder / name), "decode") for name in survey.sample}
-    bad = {name: reason for name, (status, reason, _) in findings.items() if status == "dropped"}
+    findings = {path: examine_image(path, "decode") for path in paths}
+    bad = {path: reason for path, (status, reason, _) in findings.items() if status == "dropped"}
     if not bad:
-        return passed("images", f"a sample of {len(findings)} opens, in {folder}")
+        return passed("images", f"a sample of {len(findings)} opens, {where}")
     first = next(iter(bad))
-    found = f"{len(bad)} of a sample of {len(findings)} cannot be used, such as {first} ({bad[first]}), in {folder}"
+    found = f"{len(bad)} of a sample of {len(findings)} cannot be used, such as {first} ({bad[first]}), {where}"
     if len(bad) > len(findings) / 2:
-        return failed("images", found, "set root to where the image paths start, or mend the files")
+        return failed("images", found, fix)
     return warned("images", found, "the data stage drops and lists such images in report.csv")

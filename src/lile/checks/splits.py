@@ -54,7 +54,9 @@ def _cross_validation(block: Mapping[str, Any], survey: Survey) -> Check:
 
 
 def _named(block: Mapping[str, Any], survey: Survey | None) -> Check:
-    if block["kind"] != "pairs" or not block["columns"].get("split") or survey is None:
+    if survey is None:
+        return passed("splits", "the data's own; counted once they are there")
+    if not survey.splits or (block["kind"] == "pairs" and not block["columns"].get("split")):
         fix = "set columns.split to the column that holds it, or folds.by: cross_validation"
         return failed("splits", "folds.by is split, but the data have no split column", fix)
     unknown = sorted(set(survey.splits) - set(SPLIT_WORDS))

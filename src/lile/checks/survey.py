@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lile.data.arch import SETS, find_set
+from lile.data.coco import image_folders, read_split
 from lile.data.limit import FirstImages
 from lile.data.pairs import columns_of
 from lile.data.records import SPLIT_WORDS
@@ -32,7 +33,7 @@ class Survey:
     splits: Mapping[str, int] = field(default_factory=dict)
     """Number of images by the word, in lower case, that the table has for their split."""
     sample: Sequence[str] = ()
-    """Some of the images as the table writes their paths, evenly spread over it."""
+    """Some of the images, evenly spread over the table: as it writes their paths, or (COCO) where they lie."""
 
 
 def survey_pairs(block: Mapping[str, Any]) -> Survey:
@@ -73,6 +74,32 @@ def survey_pairs(block: Mapping[str, Any]) -> Survey:
         unreadable_rows=tally["unreadable"],
         splits=Counter(taken.values()),
         sample=list(taken)[:: max(1, len(taken) // SAMPLE)][:SAMPLE],
+    )
+
+
+def survey_coco(block: Mapping[str, Any]) -> Survey:
+    """Read a split file once.
+
+    Args:
+        block: a dataset of kind ``coco``.
+
+    Raises:
+        InputError: the split file or a folder of images is missing, or is not what it should be.
+    """
+    split = read_split(Path(block["split_file"]))
+    folders = image_folders(block, split.images)
+    first = FirstImages(block["limit"])
+    taken = [listed for listed in split.images if first.takes(listed.split)]
+    return Survey(
+        rows=len(split.images) + len(split.lost),
+        captions=sum(min(len(listed.captions), block["captions_per_image"]) for listed in taken),
+        images=len(taken),
+        groups=len(taken),
+        unreadable_rows=len(split.lost),
+        splits=Counter(listed.split for listed in taken),
+        sample=[
+            str(folders[listed.folder] / listed.filename) for listed in taken[:: max(1, len(taken) // SAMPLE)][:SAMPLE]
+        ],
     )
 
 

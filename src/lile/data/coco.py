@@ -35,7 +35,7 @@ from lile.data.records import REPORT_COLUMNS, Records, ReportRow
 from lile.data.rows import read_json
 from lile.errors import InputError
 
-SPLIT_WORDS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
+KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 """Karpathy's words for a split, and what they mean here."""
 
 PUBLISHED = {"train": 113_287, "validation": 5_000, "test": 5_000}
@@ -116,8 +116,8 @@ def read_split(path: Path) -> SplitFile:
         raise InputError(f'{path}: not of Karpathy\'s format: {{"images": [...], "dataset": ...}} is needed')
     dataset = _UNPRINTABLE.sub("", str(value.get("dataset") or "image"))
     words = [str(row["split"]) for row in rows if isinstance(row, dict) and "split" in row]
-    if odd := [word for word in words if word not in SPLIT_WORDS]:
-        known = ", ".join(SPLIT_WORDS)
+    if odd := [word for word in words if word not in KARPATHY_SPLITS]:
+        known = ", ".join(KARPATHY_SPLITS)
         raise InputError(f"{path}: {len(odd)} images of an unknown split, first {odd[0]!r}; known are {known}")
     found = SplitFile(dataset, [], [])
     ids: set[str] = set()
@@ -173,7 +173,7 @@ def _listed(row: str, value: Any, dataset: str) -> Listed | ReportRow:
     if cocoid is not None and (not isinstance(cocoid, int) or isinstance(cocoid, bool)):
         return ReportRow(row, "", "", "dropped", "row_malformed", f"{name}: cocoid {cocoid!r} is no whole number"[:300])
     image_id = f"{dataset}:{Path(name).stem}" if cocoid is None else f"coco:{cocoid}"
-    return Listed(row, image_id, folder, name, cocoid, SPLIT_WORDS[value["split"]], tuple(value["sentences"]))
+    return Listed(row, image_id, folder, name, cocoid, KARPATHY_SPLITS[value["split"]], tuple(value["sentences"]))
 
 
 def _is_plain(path: object) -> bool:
