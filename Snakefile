@@ -20,6 +20,7 @@ wildcard_constraints:
     archive=any_of(name for archives in stages.ARCHIVES.values() for name in archives),
     encoder=any_of(config["encoders"]),
     model=any_of(config["models"]),
+    pretraining=any_of(config["pretraining"]),
     table=any_of(config["tables"]),
     fold=r"\d+",
     shard=r"\d+",
@@ -33,6 +34,7 @@ rule all:
 
 
 include: "workflow/rules/data.smk"
+include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/folds.smk"
 include: "workflow/rules/train.smk"

@@ -136,7 +136,8 @@ def _settle_paths(config: dict[str, Any]) -> None:
         if dataset["kind"] == "coco" and dataset["split_file"] is None:
             unpacked = "split/" if dataset["download"] else ""
             dataset["split_file"] = f"{dataset['root']}/{unpacked}dataset_coco.json"
-    shipped = [(encoder, "config") for encoder in config["encoders"].values() if "config" in encoder]
+    blocks = [*config["encoders"].values(), *config["pretraining"].values()]
+    shipped = [(block, "config") for block in blocks if "config" in block]
     for block in config["tables"].values():
         shipped += _published_in(block, "published")
     for ablation in config["ablations"].values():

@@ -14,6 +14,8 @@ from lile.encoder_checks import dual_encoders
 from lile.errors import InputError
 from lile.features.libraries import REGION_LIBRARIES, REGION_VIT
 from lile.models.config import ModelConfig
+from lile.pretraining_checks import pretraining
+from lile.region_checks import regions
 from lile.reporting.published import paths_of, published_rows
 
 _CONVERTED = re.compile(r"resources/encoders/[a-z][a-z0-9_]*")
@@ -29,7 +31,8 @@ def check_references(config: Mapping[str, Any]) -> None:
         InputError: lists every disagreement, one line each, with dotted path and how to mend it.
     """
     found = [*_datasets(config), *_encoders(config), *_models(config), *_tables(config), *_published(config)]
-    found += dual_encoders(config)
+    found += [*dual_encoders(config), *pretraining(config)]
+    found += regions(config)
     if found:
         raise InputError("\n  ".join(["the config contradicts itself:", *found]))
 

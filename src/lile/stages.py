@@ -18,6 +18,7 @@ from lile.data.archives import ARCHIVES, annotation_files
 from lile.data.precomputed_files import files_of
 from lile.features.layouts import DUAL_LAYOUTS
 from lile.features.libraries import REGION_VIT, reads_pictures
+from lile.pretrained_here import made_here, needed_by, start_files, trained_name
 from lile.reporting.published import paths_of
 
 Config = Mapping[str, Any]
@@ -177,12 +178,19 @@ def encoder_files(config: Config, name: str) -> list[str]:
     if encoder.get("weights") is None:
         return []
     folder = Path(encoder["config"] if encoder["weights"] == "random" else encoder["weights"])
-    if encoder.get("convert_from") is not None:
-        return [str(folder / "config.json"), str(folder / "model.safetensors")]
+    if encoder.get("convert_from") is not None or trained_name(encoder["weights"]):
+        return made_here(folder)
     names = ["config.json", "tokenizer.json", "model.safetensors"]
     if encoder["library"] in DUAL_LAYOUTS:
         names = DUAL_LAYOUTS[encoder["library"]].wanted_among(os.listdir(folder) if folder.is_dir() else [])
     return [str(folder / name) for name in names if (folder / name).is_file()]
+
+
+def pretrain_files(config: Config, name: str) -> list[str]:
+    """Return the files that a pretraining reads, as far as they are there or made here; not its pictures."""
+    block = config["pretraining"][name]
+    table = block["data"].get("file")
+    return [*start_files(block, converted_weights(config)), *([table] if table and Path(table).is_file() else [])]
 
 
 def bert_files(config: Config, model: str) -> list[str]:
@@ -264,10 +272,12 @@ def _check(config: Config, wildcards: Mapping[str, str]) -> Slice:
     used = {encoder_of(config, name, model, modality) for model in models for modality in ("image", "text")}
     encoders = {encoder for encoder in {*dataset["encoders"].values(), *used} if encoder is not None}
     encoders |= {store_of(config, encoder) for encoder in encoders}
+    weights = [config["encoders"][encoder].get("weights") for encoder in sorted(encoders)]
     about = {
         "seed": config["seed"],
         "datasets": {name: dataset},
         "encoders": _keys(config["encoders"], *sorted(encoders)),
+        "pretraining": _keys(config["pretraining"], *needed_by(config["pretraining"], weights)),
         "models": _keys(config["models"], *models),
         "tables": tables,
         "tracking": config["tracking"],
@@ -345,6 +355,11 @@ def _tokens_job(config: Config, wildcards: Mapping[str, str]) -> Slice:
     batch = config["encoders"][wildcards["encoder"]].get("batch_size")
     tokens["encoder"] |= {} if batch is None else {"batch_size": batch}
     return tokens
+
+
+def _pretrain(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    name = wildcards["pretraining"]
+    return {"name": name, "seed": config["seed"], "pretraining": config["pretraining"][name]}
 
 
 def _fold(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -443,6 +458,7 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "leaks": _leaks,
     "tokens": _tokens,
     "tokens_job": _tokens_job,
+    "pretrain": _pretrain,
     "train": _train,
     "evaluate": _evaluate,
     "train_cross": _train_cross,

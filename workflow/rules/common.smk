@@ -105,6 +105,11 @@ def region_files(wildcards):
     return stages.token_files(config, wildcards.dataset, wildcards.encoder)
 
 
+def pretrain_files(wildcards):
+    """An input function: the weights that a pretraining starts from, and its table of pictures."""
+    return stages.pretrain_files(config, wildcards.pretraining)
+
+
 def row_encoder_files(wildcards):
     """An input function: the local weights of the encoders of a row."""
     names = [
@@ -233,6 +238,17 @@ def work_folder(kind, stage, name):
     return folder
 
 
+def tokens_folder(name):
+    """A params function: a folder that outlives a killed job of tokens, named by its config and code. Not compared."""
+
+    def folder(wildcards, threads):
+        cfg = stages.slice_for("tokens", config, **dict(wildcards.items()))
+        shard = f"{wildcards.dataset}.{wildcards.encoder}.{wildcards.shard}"
+        return f"work/tokens/{shard}/{stages.short_digest(cfg)}-{code(name)[:8]}"
+
+    return folder
+
+
 def blocks_folder(wildcards, threads):
     """A folder that outlives a killed evaluation, named as `progress` is. Not compared: it changes no result."""
     cfg = stages.slice_for("evaluate", config, **dict(wildcards.items()))
@@ -250,3 +266,9 @@ def progress(wildcards):
     cfg = stages.slice_for("train", config, **dict(wildcards.items()))
     run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
     return f"work/train/{run}/{stages.short_digest(cfg)}-{code('train_fold.py')[:8]}"
+
+
+def pretrain_progress(wildcards, threads):
+    """A folder that outlives a killed pretraining, named as `progress` is. Not compared: it changes no result."""
+    cfg = stages.slice_for("pretrain", config, **dict(wildcards.items()))
+    return f"work/pretrain/{wildcards.pretraining}/{stages.short_digest(cfg)}-{code('pretrain.py')[:8]}"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lile.checks.findings import Check, failed, passed, warned
+from lile.checks.pretraining import check_pretraining
 from lile.errors import InputError
 from lile.features.libraries import REGION_VIT
-from lile.checks.pretraining import check_pretraining
 from lile.pretrained_here import made_here, trained_name
 from lile.stages import rows_below
 
@@ -91,7 +91,8 @@ def _converted(title: str, folder: Path, source: Path) -> Check:
 
 def _trained(title: str, folder: Path) -> Check:
     there = all(Path(path).is_file() for path in made_here(folder))
-    return passed(title, f"weights in {folder}, made by {PRETRAIN_RULE}" if there else f"will be made by {PRETRAIN_RULE}")
+    made = f"made by {PRETRAIN_RULE}"
+    return passed(title, f"weights in {folder}, {made}" if there else f"weights will be {made}")
 
 
 def _dual(title: str, encoder: EncoderConfig) -> Check:
