@@ -47,9 +47,11 @@ rule image_tokens:
         watched=slice_of("tokens"),
         shards=shards,
         code=code("image_tokens.py"),
+        progress=tokens_folder("image_tokens.py"),
     shell:
         "{params.script} --config-json {params.cfg:q} --images {input.images:q}"
         " --shard {wildcards.shard} --shards {params.shards} --threads {threads} --code {params.code}"
+        " --progress {params.progress:q}"
         " --out {output:q} --log {log:q}"
 
 
@@ -132,7 +134,9 @@ rule text_tokens:
         watched=slice_of("tokens"),
         shards=shards,
         code=code("text_tokens.py"),
+        progress=tokens_folder("text_tokens.py"),
     shell:
         "{params.script} --config-json {params.cfg:q} --descriptions {input.descriptions:q}"
         " --shard {wildcards.shard} --shards {params.shards} --threads {threads} --code {params.code}"
+        " --progress {params.progress:q}"
         " --out {output:q} --log {log:q}"

@@ -19,7 +19,7 @@ def main(args: Namespace) -> None:
     config = json.loads(args.config_json)
     encoder = load_text_encoder(config["encoder"], config["seed"])
     facts = {"name": config["encoder_name"], "batch_size": config["encoder"].get("batch_size", 32), "code": args.code}
-    shares = {"shard": args.shard, "shards": args.shards}
+    shares = {"shard": args.shard, "shards": args.shards, "work": args.progress}
     extract_text_tokens(read_descriptions(args.descriptions), encoder, args.out, **shares, **facts)
 
 
@@ -30,6 +30,7 @@ if __name__ == "__main__":
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="the shard's file")
+    parser.add_argument("--progress", type=Path, help="folder that outlives a killed job; named by config and code")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--code", help="fingerprint of the code, kept with the tokens")
     run_script(parser, main)

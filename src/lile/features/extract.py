@@ -2,6 +2,8 @@
 
 Sharding: of N shards, shard k takes items k, k + N, k + 2 N, ... of the table (for texts: of the distinct texts in the
 order in which they first come), so that shards take equally long whatever the table is sorted by.
+
+A shard is made in segments (:mod:`lile.features.segments`): a job that was killed goes on after the last one.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from lile.features.pipeline import (
     to_host,
     undecodable,
 )
-from lile.features.shard_writer import write_store
+from lile.features.segments import write_in_segments
+from lile.features.shard_writer import Item
+from lile.files import digest_of
 
 if TYPE_CHECKING:  # types only: a change of one modality's encoder must not plan the other's tokens
     import pandas as pd
@@ -37,6 +41,8 @@ if TYPE_CHECKING:  # types only: a change of one modality's encoder must not pla
 log = logging.getLogger(__name__)
 
 _TEXTS_AT_ONCE = 1024  # handed to the tokenizer in one call
+_SEGMENT_IMAGES = 2048  # about this many images, or texts, are lost when a job is killed
+_SEGMENT_TEXTS = 8192
 
 
 def extract_image_tokens(
@@ -45,6 +51,7 @@ def extract_image_tokens(
     out: Path,
     *,
     name: str,
+    work: Path | None = None,
     shard: int = 0,
     shards: int = 1,
     batch_size: int = 32,
@@ -58,6 +65,7 @@ def extract_image_tokens(
         encoder: its stem is run, on the CUDA device where there is one.
         out: the shard's file.
         name: the encoder's name in the config, kept with the tokens.
+        work: folder that outlives a killed job, named by config and code: the next run goes on from there.
         shard: which, from 0.
         shards: of how many.
         batch_size: images per forward pass.
@@ -76,17 +84,22 @@ def extract_image_tokens(
     device = best_device()
     encoder.stem.to(device)
 
-    def batches() -> Iterator[_Batch]:
-        pictures = ahead_of(lambda path: _picture(path, encoder), paths, threads, 2 * batch_size + threads)
-        for start in range(0, len(ids), batch_size):
-            batch = [next(pictures) for _ in ids[start : start + batch_size]]
+    def batches(first: int, end: int) -> Iterator[_Batch]:
+        ahead = 2 * batch_size + threads
+        pictures = ahead_of(lambda path: _picture(path, encoder), paths[first:end], threads, ahead)
+        for start in range(first, end, batch_size):
+            stop = min(start + batch_size, end)
+            batch = [next(pictures) for _ in range(start, stop)]
             with torch.inference_mode():
                 pixels = encoder.transform.normalised(torch.from_numpy(np.stack(batch)).to(device))
                 stored = to_host(encoder.stem(pixels))
-            yield _Batch(ids[start : start + batch_size], stored)
+            yield _Batch(ids[start:stop], stored)
 
     about = {"encoder": name, **encoder.about()}
-    return _store(batches(), len(ids), out, about=about, width=encoder.width, code=code, unit="images")
+    folder = work / digest_of([ids, paths, batch_size]) if work else None
+    segment = _segment(_SEGMENT_IMAGES, batch_size)
+    facts = {"about": about, "width": encoder.width, "code": code}
+    return _store(batches, len(ids), out, unit="images", work=folder, segment=segment, **facts)
 
 
 def extract_text_tokens(
@@ -95,6 +108,7 @@ def extract_text_tokens(
     out: Path,
     *,
     name: str,
+    work: Path | None = None,
     shard: int = 0,
     shards: int = 1,
     batch_size: int = 32,
@@ -110,6 +124,7 @@ def extract_text_tokens(
         encoder: its stem is run, on the CUDA device where there is one.
         out: the shard's file.
         name: the encoder's name in the config, kept with the tokens.
+        work: folder that outlives a killed job, named by config and code: the next run goes on from there.
         shard: which, from 0.
         shards: of how many.
         batch_size: texts per forward pass.
@@ -131,16 +146,19 @@ def extract_text_tokens(
     device = best_device()
     encoder.stem.to(device)
 
-    def batches() -> Iterator[_Batch]:
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+    def batches(first: int, end: int) -> Iterator[_Batch]:
+        for start in range(first, end, batch_size):
+            places = order[start : min(start + batch_size, end)]
             ids_BL, keep_BL = encoder.pad([tokens[place] for place in places])
             with torch.inference_mode():
                 stored = to_host(encoder.stem(ids_BL.to(device), keep_BL.to(device)))
             yield _Batch([ids[place] for place in places], stored, [len(tokens[place]) for place in places])
 
     about = {"encoder": name, **encoder.about(), "truncated": truncated}
-    return _store(batches(), len(ids), out, about=about, width=encoder.width, code=code, unit="texts")
+    folder = work / digest_of([ids, batch_size]) if work else None  # an id is made of its text
+    segment = _segment(_SEGMENT_TEXTS, batch_size)
+    facts = {"about": about, "width": encoder.width, "code": code}
+    return _store(batches, len(ids), out, unit="texts", work=folder, segment=segment, **facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,25 +170,31 @@ class _Batch:
     lengths: list[int] | None = None
 
 
-def _store(
-    batches: Iterator[_Batch], count: int, out: Path, *, about: dict[str, Any], width: int, code: str | None, unit: str
-) -> int:
-    """Write all batches as one shard, showing how far it is."""
-    started = time.perf_counter()
+def _store(batches: Callable[[int, int], Iterator[_Batch]], count: int, out: Path, *, unit: str, **facts: Any) -> int:
+    """Write the batches of items (first, end) as one shard, showing how far it is; ``facts`` say how."""
+    started, made = time.perf_counter(), 0
+    # disable=None: a bar for a person at a terminal, none in a log file.
+    with tqdm(total=count, unit=f" {unit}", desc=out.name, disable=None) as bar:
 
-    def items() -> Iterator[tuple[str, np.ndarray]]:
-        # disable=None: a bar for a person at a terminal, none in a log file.
-        with tqdm(total=count, unit=f" {unit}", desc=out.name, disable=None) as bar:
-            for batch in one_behind(batches):
+        def items_of(first: int, end: int) -> Iterator[Item]:
+            nonlocal made
+            bar.update(first - bar.n)  # what an earlier run has done
+            for batch in one_behind(batches(first, end)):
                 tokens_BLH = batch.tokens()
                 for place, item_id in enumerate(batch.ids):
                     yield item_id, tokens_BLH[place, : batch.lengths[place] if batch.lengths else None]
+                made += len(batch.ids)
                 bar.update(len(batch.ids))
 
-    written = write_store(out, items(), about, code=code, width=width)
+        written = write_in_segments(out, count, items_of, **facts)
     seconds = max(time.perf_counter() - started, 1e-9)
-    log.info("%s: %d %s in %.1f s, %.1f per second", out, written, unit, seconds, written / seconds)
+    log.info("%s: %d %s, %d of them now in %.1f s, %.1f per second", out, written, unit, made, seconds, made / seconds)
     return written
+
+
+def _segment(items: int, batch_size: int) -> int:
+    """Return about so many items, in whole batches: the batches are then the same however often a job is killed."""
+    return batch_size * max(1, items // batch_size)
 
 
 def _picture(path: str, encoder: ImageEncoder) -> np.ndarray:

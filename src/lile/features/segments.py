@@ -6,11 +6,13 @@ folder that it does not know, and are joined at the end.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lile.errors import InputError
@@ -27,7 +29,7 @@ def write_in_segments(
     count: int,
     items_of: Callable[[int, int], Iterable[Item]],
     *,
-    work: Path,
+    work: Path | None,
     segment: int,
     about: dict[str, Any] | Callable[[], dict[str, Any]],
     counts: Callable[[], Mapping[str, int]] = dict,
@@ -42,10 +44,11 @@ def write_in_segments(
         items_of: ``(start, stop)`` yields items ``start`` to ``stop - 1`` in order, as
             :func:`lile.features.shard_writer.write_store` takes them. It may leave out an item that it cannot make.
         work: folder of the finished segments, named by the caller after all that the items depend on: config, code,
-            and inside by the ids and files (:func:`lile.files.digest_of`). Removed at the end.
+            and inside by the ids and files (:func:`lile.files.digest_of`). Removed at the end. ``None`` for one that
+            does not outlive this call.
         segment: items of a segment: a multiple of the batch size, so that batches are the same however it went.
-        about: who made the tokens; or a function that is asked at the end. It must not count, because earlier
-            segments may be another process's work.
+        about: who made the tokens: segments of another maker are not taken. Or a function that is asked at the end;
+            it must not count, because earlier segments may be another process's work.
         counts: asked after each segment for what was counted in that segment alone. The sums over all segments are
             put into ``about``, whichever processes made them.
         code: fingerprint of the code, kept with the tokens.
@@ -59,19 +62,31 @@ def write_in_segments(
         OSError: the disk is full. Sealed segments stay, and nothing half-written does.
     """
     assert segment > 0, segment
-    with work_lock(work / "lock"):
-        parts = _sealed_parts(work, count, segment, items_of, counts, code, width)
+    maker = {} if callable(about) else json.loads(json.dumps(about, allow_nan=False))
+    with _folder(work, path) as folder, work_lock(folder / "lock"):
+        parts = _sealed_parts(folder, count, segment, items_of, maker, counts, code, width)
         total: Counter[str] = Counter()
         for part in parts:
-            total.update(read_index(part).about)
+            total.update(read_index(part).about["counts"])
         whole = {**(about() if callable(about) else about), **total}
         written = write_store(path, _joined(parts), whole, code=code, width=width)
         for part in parts:
             part.unlink()
-    for folder in (work, work.parent):  # the second where it was made for this folder alone
+    return written
+
+
+@contextmanager
+def _folder(work: Path | None, path: Path) -> Iterator[Path]:
+    """Give the folder of the segments; at the end remove it, and the one around it if that held nothing else."""
+    if work is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as passing:
+            yield Path(passing)
+        return
+    yield work
+    for folder in (work, work.parent):
         with suppress(OSError):
             folder.rmdir()
-    return written
 
 
 def _sealed_parts(
@@ -79,6 +94,7 @@ def _sealed_parts(
     count: int,
     segment: int,
     items_of: Callable[[int, int], Iterable[Item]],
+    maker: dict[str, Any],
     counts: Callable[[], Mapping[str, int]],
     code: str | None,
     width: int | None,
@@ -86,12 +102,12 @@ def _sealed_parts(
     """Make the segments that are not there yet, and return all."""
     bounds = [(start, min(start + segment, count)) for start in range(0, count, segment)]
     parts = [work / f"{start:09d}-{stop:09d}.h5" for start, stop in bounds]
-    kept = _kept(work, parts)
+    kept = _kept(work, parts, maker)
     if kept:
         log.info("%s: %d of %d segments are there from an earlier run", work, len(kept), len(parts))
     for part, (start, stop) in zip(parts, bounds, strict=True):
         if part not in kept:
-            about: dict[str, Any] = {}
+            about = {"maker": maker, "counts": {}}
             write_store(part, _then(items_of(start, stop), about, counts), about, code=code, width=width)
     return parts
 
@@ -99,22 +115,24 @@ def _sealed_parts(
 def _then(items: Iterable[Item], about: dict[str, Any], counts: Callable[[], Mapping[str, int]]) -> Iterator[Item]:
     """Yield the items, then note in ``about`` what was counted meanwhile."""
     yield from items
-    about.update(counts())
+    about["counts"] = dict(counts())
 
 
-def _kept(work: Path, parts: Sequence[Path]) -> set[Path]:
+def _kept(work: Path, parts: Sequence[Path], maker: dict[str, Any]) -> set[Path]:
     """Return the segments that are there and as they were written; whatever else lies in the folder is removed."""
     kept = set()
     for found in sorted(work.glob("*.h5")) + sorted(work.glob(".*.part")):
-        if found in parts and _is_whole(found):
+        if found in parts and _is_whole(found, maker):
             kept.add(found)
         else:
             found.unlink()
     return kept
 
 
-def _is_whole(part: Path) -> bool:
+def _is_whole(part: Path, maker: dict[str, Any]) -> bool:
     try:
+        if read_index(part).about.get("maker") != maker:
+            return False
         for _ in read_items(part):
             pass
     except InputError as error:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from lile.data.images import load_image
 from lile.errors import InputError
+from lile.features import extract
 from lile.features.extract import extract_image_tokens, extract_text_tokens
 from lile.features.image_encoder import load_image_encoder
 from lile.features.pipeline import ahead_of, one_behind
@@ -125,6 +126,45 @@ def test_the_same_run_gives_the_same_file(tmp_path, images, image_encoder):
     np.testing.assert_array_equal(first.read(np.arange(11))[0], second.read(np.arange(11))[0])
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["code"] == "c0de"
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_a_killed_job_goes_on_after_its_last_segment(
+    tmp_path, monkeypatch, images, descriptions, image_encoder, text_encoder, kind
+):
+    """Segments of four items in batches of two; killed in the third segment, at its second batch."""
+    monkeypatch.setattr(extract, "_SEGMENT_IMAGES", 5)
+    monkeypatch.setattr(extract, "_SEGMENT_TEXTS", 2)
+    encoder = image_encoder if kind == "images" else text_encoder
+    batches: list[int] = []
+
+    def run(out: str, die_after: int | None = None) -> bytes:
+        def counted(module: torch.nn.Module, given: tuple) -> None:
+            batches.append(len(given[0]))
+            if len(batches) == die_after:
+                raise KeyboardInterrupt
+
+        batches.clear()
+        facts = {"name": "tiny", "batch_size": 2, "work": tmp_path / "work" / "shard-0", "code": "c0de"}
+        handle = encoder.stem.register_forward_pre_hook(counted)
+        try:
+            if kind == "images":
+                extract_image_tokens(images, encoder, tmp_path / out, **facts)
+            else:
+                extract_text_tokens(descriptions, encoder, tmp_path / out, **facts)
+        finally:
+            handle.remove()
+        return (tmp_path / out).read_bytes()
+
+    whole = run("whole.h5")
+    assert not (tmp_path / "work" / "shard-0").exists()
+    number = len(batches)
+    with pytest.raises(KeyboardInterrupt):
+        run("s.h5", die_after=4)
+    assert not (tmp_path / "s.h5").exists()
+    assert run("s.h5") == whole
+    per_segment = 2 if kind == "images" else 1
+    assert len(batches) == number - 3 // per_segment * per_segment
 
 
 def test_a_broken_image_is_named_and_nothing_is_left(tmp_path, images, image_encoder):

@@ -154,6 +154,24 @@ def test_segments_of_another_size_are_not_taken(tmp_path):
     assert source.made == list(range(14))
 
 
+def test_segments_of_another_maker_are_not_taken(tmp_path):
+    with pytest.raises(Killed):
+        written(tmp_path, Source(14, die_at=12))
+    source = Source(14)
+    facts = {"work": tmp_path / "work" / "x" / "y", "segment": 4, "width": WIDTH}
+    write_in_segments(tmp_path / "s.h5", 14, source, about={**ABOUT, "weights_digest": "bbbb"}, **facts)
+    assert source.made == list(range(14))
+    assert TokenStore([tmp_path / "s.h5"]).about["weights_digest"] == "bbbb"
+
+
+def test_without_a_folder_nothing_outlives_the_call(tmp_path):
+    with pytest.raises(Killed):
+        write_in_segments(tmp_path / "s.h5", 9, Source(9, die_at=8), work=None, segment=2, about=ABOUT)
+    assert list(tmp_path.iterdir()) == []
+    assert write_in_segments(tmp_path / "s.h5", 9, Source(9), work=None, segment=2, about=ABOUT) == 9
+    assert [found.name for found in tmp_path.iterdir()] == ["s.h5"]
+
+
 def test_a_function_of_the_end_and_items_left_out(tmp_path):
     source = Source(9)
     facts = {"work": tmp_path / "w", "segment": 2, "about": lambda: {**ABOUT, "late": True}, "width": WIDTH}
