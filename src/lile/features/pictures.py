@@ -50,10 +50,16 @@ class Pictures:
         self._next, self._coming = -1, iter(())
 
     def _loader(self, start: int) -> DataLoader[np.ndarray | str]:
-        # Arrays go through pipes: tensors would go through /dev/shm, which is 64 MB in many a container.
         files: Any = _Files(self._paths[start:])
         return DataLoader(
-            files, batch_size=None, collate_fn=_as_it_is, num_workers=self._workers, prefetch_factor=self._each
+            files,
+            batch_size=None,
+            # Arrays go through pipes: tensors would go through /dev/shm, which is 64 MB in many a container.
+            collate_fn=_as_it_is,
+            num_workers=self._workers,
+            prefetch_factor=self._each,
+            # A forked worker would keep the store that is being written open, and HDF5's lock on it.
+            multiprocessing_context="spawn" if self._workers else None,
         )
 
     def _take(self, place: int) -> np.ndarray:

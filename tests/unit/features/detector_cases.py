@@ -54,7 +54,9 @@ def tiny_detector(seed: int = 0, classes: int = CLASSES, **arguments) -> FasterR
             layer.weight.mul_(4)
             layer.bias.zero_()
         model.roi_heads.box_predictor.cls_score.weight.mul_(SPREAD)
-    return model.eval()
+        # torchvision infers the pooling's scales from the first picture it sees, wrongly where that is mostly padding.
+        model.eval()([torch.zeros(3, 64, 64)])
+    return model
 
 
 def iou(first: list[float], second: list[float]) -> float:
