@@ -20,7 +20,7 @@ def dual_encoders(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _keys(f"encoders.{name}", encoder)
     shown = {(table["dataset"], model): name for name, table in config["tables"].items() for model in table["models"]}
     for (dataset, model), table in shown.items():
-        if _lead_somewhere(config, dataset, model):
+        if lead_somewhere(config, dataset, model):
             for member in members_of(config, model):
                 yield from _given(config, dataset, member, table)
 
@@ -38,8 +38,8 @@ def _keys(where: str, encoder: Mapping[str, Any]) -> Iterator[str]:
         yield f"{where}.convert_from: not with library {library}; leave it out"
 
 
-def _lead_somewhere(config: Mapping[str, Any], dataset: str, model: str) -> bool:
-    """Whether all names on the way from a row to its encoders are there; where not, another check says so."""
+def lead_somewhere(config: Mapping[str, Any], dataset: str, model: str) -> bool:
+    """Return whether all names on the way from a row to its encoders are there; where not, another check says so."""
     if dataset not in config["datasets"] or model not in config["models"]:
         return False
     block = config["models"][model]
@@ -52,7 +52,7 @@ def _lead_somewhere(config: Mapping[str, Any], dataset: str, model: str) -> bool
     )
     # No row stands above one of its own kind: this ends.
     fitting = [name for name in below if name in config["models"] and config["models"][name]["kind"] in kinds]
-    return len(fitting) == len(below) and all(_lead_somewhere(config, dataset, name) for name in fitting)
+    return len(fitting) == len(below) and all(lead_somewhere(config, dataset, name) for name in fitting)
 
 
 def _given(config: Mapping[str, Any], dataset: str, model: str, table: str) -> Iterator[str]:
