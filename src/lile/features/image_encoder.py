@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lile.errors import InputError
-from lile.features.cutting import LayersTop, cut_pictures, not_cuttable, noted_calls
+from lile.features.cutting import noted_calls
 from lile.features.encoder_config import EncoderConfig
+from lile.features.image_cut import LayersTop, cut_pictures, not_cuttable
 from lile.features.parts import Frozen, PassThrough
 from lile.features.pixels import Transform, pixel_transform
 from lile.features.timm_model import build_timm

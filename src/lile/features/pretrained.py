@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lile.errors import InputError
+from lile.features.encoder_config import RANDOM, EncoderConfig
+from lile.features.parts import own_randomness
+from lile.features.weights import random_digest, resolve_weights, weights_digest
+from lile.seeds import seed_for
 
 
 def pretrained_model(folder: Path) -> Any:
@@ -46,7 +50,32 @@ def _unused(name: str) -> bool:
     return name.startswith("pooler.") or name.endswith(("mask_token", "position_ids"))
 
 
-def random_model(folder: Path) -> Any:
+def build_model(config: EncoderConfig, seed: int) -> tuple[Any, Path, dict[str, Any]]:
+    """Build the model that ``config`` names.
+
+    Args:
+        config: of an image or text encoder.
+        seed: the run's seed; random weights are a function of the architecture and of it.
+
+    Returns:
+        The model without its pooler, float32 and in evaluation mode; its folder; and ``{"origin", "weights_digest"}``.
+
+    Raises:
+        InputError: the weights are missing or do not fit, or the model is of an unknown kind.
+    """
+    random = config.weights == RANDOM
+    folder = Path(str(config.config)) if random else resolve_weights(config.weights, config.layout)
+    digest = random_digest(_read_config(folder), seed) if random else weights_digest(folder, config.layout)
+    with own_randomness(seed_for(seed, "encoder", digest)), quiet():
+        model = _random_model(folder) if random else pretrained_model(folder)
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None and list(pooler.parameters()):  # an average is left: some models call it without asking
+        model.pooler = None
+    origin = {"origin": RANDOM if random else "pretrained", "weights_digest": digest}
+    return model.float().eval(), folder, origin
+
+
+def _random_model(folder: Path) -> Any:
     """Return the model that ``config.json`` of ``folder`` describes, with weights drawn from torch's generator.
 
     Raises:
@@ -60,7 +89,7 @@ def random_model(folder: Path) -> Any:
         raise InputError(f"{folder}: no model can be built from its config.json: {one_line(error)}") from error
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> dict[str, Any]:
     """Return ``config.json`` of ``folder``. Raises :class:`InputError` where it cannot be read."""
     try:
         return json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -15,13 +15,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from lile.errors import InputError
-from lile.features.cutting import LayersTop, cut_pictures, final_norm, layer_list, not_cuttable, noted_calls
+from lile.features.cutting import final_norm, layer_list, noted_calls
 from lile.features.encoder_config import EncoderConfig
+from lile.features.image_cut import LayersTop, cut_pictures, not_cuttable
 from lile.features.image_encoder import ImageEncoder
 from lile.features.parts import Frozen, PassThrough
 from lile.features.pixels import PixelTransform, squashed
-from lile.features.pretrained import one_line
-from lile.features.transformers_model import build_model
+from lile.features.pretrained import build_model, one_line
 
 
 def load_transformers_image(config: EncoderConfig, seed: int) -> ImageEncoder:

@@ -8,38 +8,11 @@ from typing import Any
 from lile.errors import InputError
 from lile.features.encoder_config import RANDOM, EncoderConfig
 from lile.features.layouts import TOKENIZER_FILES, has_tokenizer
-from lile.features.parts import own_randomness
-from lile.features.pretrained import one_line, pretrained_model, quiet, random_model, read_config
-from lile.features.weights import random_digest, resolve_weights, weights_digest
+from lile.features.pretrained import build_model, one_line
+from lile.features.weights import resolve_weights
 from lile.files import digest_of, sha256_of
-from lile.seeds import seed_for
 
 _THE_FILES = "tokenizer.json, or vocab.json and merges.txt, or vocab.txt, of the same model"
-
-
-def build_model(config: EncoderConfig, seed: int) -> tuple[Any, Path, dict[str, Any]]:
-    """Build the model that ``config`` names.
-
-    Args:
-        config: of an image or text encoder.
-        seed: the run's seed; random weights are a function of the architecture and of it.
-
-    Returns:
-        The model without its pooler, float32 and in evaluation mode; its folder; and ``{"origin", "weights_digest"}``.
-
-    Raises:
-        InputError: the weights are missing or do not fit, or the model is of an unknown kind.
-    """
-    random = config.weights == RANDOM
-    folder = Path(str(config.config)) if random else resolve_weights(config.weights, config.layout)
-    digest = random_digest(read_config(folder), seed) if random else weights_digest(folder, config.layout)
-    with own_randomness(seed_for(seed, "encoder", digest)), quiet():
-        model = random_model(folder) if random else pretrained_model(folder)
-    pooler = getattr(model, "pooler", None)
-    if pooler is not None and list(pooler.parameters()):  # an average is left: some models call it without asking
-        model.pooler = None
-    origin = {"origin": RANDOM if random else "pretrained", "weights_digest": digest}
-    return model.float().eval(), folder, origin
 
 
 def build_transformers(config: EncoderConfig, seed: int) -> tuple[Any, Any, dict[str, Any]]:
