@@ -16,6 +16,8 @@ from typing import Any
 
 from lile.data.archives import ARCHIVES, annotation_files
 from lile.data.precomputed_files import files_of
+from lile.features.detector_config import LIBRARY as DETECTOR
+from lile.features.detector_config import input_files
 from lile.features.layouts import DUAL_LAYOUTS
 from lile.features.libraries import REGION_VIT, reads_pictures
 from lile.pretrained_here import made_here, needed_by, start_files, trained_name
@@ -177,9 +179,12 @@ def encoder_files(config: Config, name: str) -> list[str]:
     encoder = config["encoders"][name]
     if encoder.get("weights") is None:
         return []
-    folder = Path(encoder["config"] if encoder["weights"] == "random" else encoder["weights"])
+    random = encoder["weights"] == "random"
+    folder = Path(encoder.get("config") or "" if random else encoder["weights"])
     if encoder.get("convert_from") is not None or trained_name(encoder["weights"]):
         return made_here(folder)
+    if encoder["library"] == DETECTOR:
+        return input_files(encoder["weights"])
     names = ["config.json", "tokenizer.json", "model.safetensors"]
     if encoder["library"] in DUAL_LAYOUTS:
         names = DUAL_LAYOUTS[encoder["library"]].wanted_among(os.listdir(folder) if folder.is_dir() else [])

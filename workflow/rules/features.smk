@@ -55,6 +55,38 @@ rule image_tokens:
         " --out {output:q} --log {log:q}"
 
 
+rule region_tokens:
+    input:
+        ancient("results/{dataset}/check.txt"),
+        encoder_files,
+        images="results/{dataset}/data/images.csv",
+    output:
+        "results/{dataset}/features/{encoder}/shard-{shard}.h5",
+    log:
+        "results/logs/region_tokens/{dataset}.{encoder}.{shard}.log",
+    benchmark:
+        "results/benchmarks/region_tokens/{dataset}.{encoder}.{shard}.tsv"
+    wildcard_constraints:
+        encoder=any_of(stages.image_encoders_of(config, "faster_rcnn")),
+    threads: 4
+    resources:
+        gpu=gpus,
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        runtime=lambda wildcards, attempt: 720 * attempt,
+    params:
+        script=script("region_tokens.py"),
+        cfg=unwatched_slice_of("tokens_job"),
+        watched=slice_of("tokens"),
+        shards=shards,
+        code=code("region_tokens.py"),
+        progress=tokens_folder("region_tokens.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q} --images {input.images:q}"
+        " --shard {wildcards.shard} --shards {params.shards} --threads {threads} --code {params.code}"
+        " --progress {params.progress:q}"
+        " --out {output:q} --log {log:q}"
+
+
 # Regions that others have computed: copied, so the disk sets the pace.
 rule npy_tokens:
     input:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lile.checks.detector import check_detector
 from lile.checks.findings import Check, failed, passed, warned
 from lile.checks.pretraining import check_pretraining
 from lile.errors import InputError
+from lile.features.detector_config import LIBRARY as DETECTOR
 from lile.features.libraries import REGION_VIT
 from lile.pretrained_here import made_here, trained_name
 from lile.stages import rows_below
@@ -55,6 +57,8 @@ def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, roo
     title = f"{modality} encoder {name}"
     if block is None:
         return failed(title, "not in the config", f"add encoders.{name}, or name another in the dataset's encoders")
+    if block.get("library") == DETECTOR:
+        return check_detector(title, block)
     if block.get("library") == REGION_VIT:
         # Its blocks are those of a timm ViT; what it reads has a finding of its own.
         block = {key: block[key] for key in ("modality", "weights", "config", "trainable_blocks")}

@@ -61,8 +61,29 @@ def build_detector(config: DetectorConfig, seed: int) -> tuple[FasterRCNN, dict[
 
 def cached_file() -> Path | None:
     """Return torchvision's own file in torch hub's cache, where it is there."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED_FILE
+    path = _cache() / PUBLISHED_FILE
     return path if path.is_file() else None
+
+
+def published_url() -> str:
+    """Return where torchvision's weights lie."""
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights
+
+    url: str = FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url
+    return url
+
+
+def what_to_fetch(error: Exception) -> str:
+    """Return one line for weights that cannot be had: which file to download, and where to put it."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    return (
+        f"no weights for {TORCHVISION!r}: not in {LOCAL_FOLDER}/, not in torch hub's cache {_cache()}/, and not to be "
+        f"fetched ({reason}). Download {published_url()} into {LOCAL_FOLDER}/"
+    )
+
+
+def _cache() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def _empty(classes: int) -> FasterRCNN:
@@ -73,24 +94,16 @@ def _empty(classes: int) -> FasterRCNN:
 
 def _fetched() -> Path:
     """Return torch hub's copy of torchvision's weights, fetched where missing; its name holds digits of its digest."""
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights as Published
-
     found = cached_file()
     if found is not None:
         return found
-    url: str = Published.COCO_V1.url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    digits = Path(PUBLISHED_FILE).stem.rsplit("-", maxsplit=1)[-1]
+    path, digits = _cache() / PUBLISHED_FILE, Path(PUBLISHED_FILE).stem.rsplit("-", maxsplit=1)[-1]
     try:
-        torch.hub.download_url_to_file(url, str(folder / PUBLISHED_FILE), hash_prefix=digits, progress=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(published_url(), str(path), hash_prefix=digits, progress=False)
     except Exception as error:  # URLError, timeouts, a wrong digest: each of its own kind
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise InputError(
-            f"no weights for {TORCHVISION!r}: not in {LOCAL_FOLDER}/, not in {folder}, and cannot be fetched "
-            f"({reason}). Download {url} into {LOCAL_FOLDER}/"
-        ) from error
-    return folder / PUBLISHED_FILE
+        raise InputError(what_to_fetch(error)) from error
+    return path
 
 
 def _read(path: Path) -> dict[str, Tensor]:

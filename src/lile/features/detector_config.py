@@ -91,6 +91,15 @@ def local_file(weights: str) -> Path | None:
     )
 
 
+def input_files(weights: str) -> list[str]:
+    """Return the local file that a job reads the weights from, where there is one."""
+    try:
+        path = None if weights == RANDOM else local_file(weights)
+    except InputError:  # the check that runs first says what is wrong
+        return []
+    return [] if path is None else [str(path)]
+
+
 def _only_file(folder: Path) -> Path:
     found = sorted(path for path in folder.iterdir() if path.suffix in _KINDS and not path.name.startswith("."))
     if len(found) != 1:

@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights
 
+from lile.checks.encoders import check_encoder
+from lile.checks.findings import Check
 from lile.errors import InputError
 from lile.features import detector
 from lile.features.detector import build_detector
-from lile.features.detector_config import LOCAL_FOLDER, PUBLISHED_FILE, DetectorConfig, local_file
+from lile.features.detector_config import LOCAL_FOLDER, PUBLISHED_FILE, DetectorConfig, input_files, local_file
 from lile.features.region_detector import load_region_detector
 
 
@@ -156,3 +158,26 @@ def test_random_weights_are_a_function_of_the_seed_and_leave_randomness_alone():
     again, facts = build("random")
     assert same(again, found.model.state_dict())
     assert facts["weights_digest"] == found.about()["weights_digest"] != build("random", seed=1)[1]["weights_digest"]
+
+
+def test_the_workflow_asks_for_the_file_that_is_read(there):
+    saved(there / "w" / "a.pth")
+    assert input_files("w") == input_files("w/a.pth") == ["w/a.pth"]
+    assert input_files("random") == input_files("torchvision") == input_files("nowhere") == []
+    saved(there / LOCAL_FOLDER / PUBLISHED_FILE)
+    assert input_files("torchvision") == [str(LOCAL_FOLDER / PUBLISHED_FILE)]
+
+
+def test_the_check_before_any_job_says_what_the_job_would(there, monkeypatch):
+    def found(weights: str) -> Check:
+        return check_encoder(
+            "frcnn", {"modality": "image", "library": "faster_rcnn", "weights": weights}, "image", there
+        )
+
+    monkeypatch.setattr("lile.checks.detector.urlopen", lambda *_, **__: (_ for _ in ()).throw(URLError("no network")))
+    assert found("random").status == "WARN"
+    assert "resources/encoders/fasterrcnn_resnet50_fpn_v2/" in found("torchvision").line
+    assert (found("torchvision").status, found("nowhere").status) == ("FAIL", "FAIL")
+    saved(there / "hub" / "checkpoints" / PUBLISHED_FILE)
+    saved(there / "w" / "a.pth")
+    assert (found("torchvision").status, found("w").status) == ("PASS", "PASS")
