@@ -18,7 +18,7 @@ from lile.data.archives import ARCHIVES, annotation_files
 from lile.data.precomputed_files import files_of
 from lile.features.detector_config import LIBRARY as DETECTOR
 from lile.features.detector_config import input_files
-from lile.features.layouts import DUAL_LAYOUTS
+from lile.features.layouts import DUAL_LAYOUTS, ENCODER, PROCESSOR_FILES
 from lile.features.libraries import REGION_VIT, reads_pictures
 from lile.pretrained_here import made_here, needed_by, start_files, trained_name
 from lile.reporting.published import paths_of
@@ -185,9 +185,12 @@ def encoder_files(config: Config, name: str) -> list[str]:
         return made_here(folder)
     if encoder["library"] == DETECTOR:
         return input_files(encoder["weights"])
-    names = ["config.json", "tokenizer.json", "model.safetensors"]
+    listed = os.listdir(folder) if folder.is_dir() else []
+    names = ["config.json", "tokenizer.json", *ENCODER.weights_among(listed)]
+    if encoder["library"] == "transformers":
+        names += PROCESSOR_FILES
     if encoder["library"] in DUAL_LAYOUTS:
-        names = DUAL_LAYOUTS[encoder["library"]].wanted_among(os.listdir(folder) if folder.is_dir() else [])
+        names = DUAL_LAYOUTS[encoder["library"]].wanted_among(listed)
     return [str(folder / name) for name in names if (folder / name).is_file()]
 
 

@@ -13,6 +13,7 @@ import torch
 import transformers
 from PIL import Image
 
+from lile import stages
 from lile.checks.encoders import check_encoder
 from lile.errors import InputError
 from lile.features.image_encoder import load_image_encoder
@@ -187,6 +188,18 @@ def test_lile_check_looks_for_what_this_library_needs(tmp_path):
         found = check_encoder("phikon", asked, "image", Path())
         assert found.status == "FAIL"
         assert "preprocessor_config.json" in found.found
+
+
+def test_the_workflow_watches_what_an_encoder_is_loaded_from(tmp_path):
+    save("ViT", tmp_path)
+
+    def watched(library: str) -> set[str]:
+        encoder = {"weights": str(tmp_path), "config": None, "convert_from": None, "library": library}
+        return {Path(path).name for path in stages.encoder_files({"encoders": {"vit": encoder}}, "vit")}
+
+    assert watched("transformers") == {"config.json", "model.safetensors", "preprocessor_config.json"}
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    assert watched("timm") == {"config.json", "pytorch_model.bin"}
 
 
 def test_the_image_path_does_not_import_timm(tmp_path):
