@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lile.checks.findings import Check, failed, passed, warned
-from lile.checks.survey import Survey, survey_arch, survey_coco, survey_pairs
+from lile.checks.regions import check_arrays
+from lile.checks.survey import Survey, survey_arch, survey_coco, survey_pairs, survey_precomputed
 from lile.data.arch import SETS, find_set
 from lile.data.archives import ARCHIVES
 from lile.data.images import examine_image
@@ -35,6 +36,8 @@ def survey_of(block: Mapping[str, Any], root: Path) -> Survey | None:
     if block["kind"] == "coco":
         there = all((root / block["root"] / name).is_dir() for name in ARCHIVES["coco"])
         return None if block["download"] and not there else survey_coco(_below(block, root))
+    if block["kind"] == "precomputed":
+        return survey_precomputed({**block, "root": str(root / block["root"])})
     items = block["items"]
     return Survey(rows=items, captions=items, images=items, groups=items)
 
@@ -74,6 +77,8 @@ def check_data(block: Mapping[str, Any], survey: Survey | None, root: Path) -> I
         yield _arch(block, survey)
     elif block["kind"] == "coco":
         yield from _coco(block, survey)
+    elif block["kind"] == "precomputed":
+        yield from check_arrays(block, root)
     else:
         yield _synthetic(survey)
 

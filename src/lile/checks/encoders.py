@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lile.checks.detector import check_detector
 from lile.checks.findings import Check, failed, passed, warned
 from lile.checks.pretraining import check_pretraining
+from lile.checks.regions import PUBLISHED, check_published
 from lile.errors import InputError
 from lile.features.detector_config import LIBRARY as DETECTOR
 from lile.features.libraries import REGION_VIT
@@ -39,6 +40,9 @@ def check_encoders(config: Mapping[str, Any], dataset: str, root: Path) -> Itera
         names = [encoders[modality] for encoders in chosen if encoders.get(modality) is not None]
         sources = [config["encoders"].get(name, {}).get("source") for name in names]
         for name in dict.fromkeys([*names, *(source for source in sources if source is not None)]):
+            if config["encoders"].get(name, {}).get("library") in PUBLISHED:
+                yield check_published(config, dataset, name, root)
+                continue
             yield check_encoder(name, config["encoders"].get(name), modality, root)
             yield from check_pretraining(config, config["encoders"].get(name, {}).get("weights"), root)
 

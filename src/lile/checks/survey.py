@@ -13,6 +13,7 @@ from lile.data.arch import SETS, find_set
 from lile.data.coco import image_folders, read_split
 from lile.data.limit import FirstImages
 from lile.data.pairs import columns_of
+from lile.data.precomputed import open_splits
 from lile.data.records import SPLIT_WORDS
 from lile.data.rows import read_json, read_rows
 from lile.errors import InputError
@@ -101,6 +102,24 @@ def survey_coco(block: Mapping[str, Any]) -> Survey:
             str(folders[listed.folder] / listed.filename) for listed in taken[:: max(1, len(taken) // SAMPLE)][:SAMPLE]
         ],
     )
+
+
+def survey_precomputed(block: Mapping[str, Any]) -> Survey:
+    """Read the caption files and the headers of the arrays once.
+
+    Args:
+        block: a dataset of kind ``precomputed``.
+
+    Raises:
+        InputError: a file is missing or damaged, or their counts do not fit.
+    """
+    first = FirstImages(block["limit"])
+    taken: Counter[str] = Counter()
+    for split in open_splits(block):
+        taken[split.name] += sum(first.takes(split.name) for _ in range(len(split)))
+    images = taken.total()
+    captions = images * block["captions_per_image"]
+    return Survey(rows=captions, captions=captions, images=images, groups=images, splits=taken)
 
 
 def survey_arch(root: Path) -> Survey:
