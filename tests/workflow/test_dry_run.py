@@ -15,7 +15,7 @@ STAGES = {
     "check", "describe", "duplicates", "make_folds", "leaks", "image_tokens", "text_tokens", "train_fold",
     "evaluate_fold", "track", "caption_lengths", "table",
 }  # fmt: skip
-TRIALS = {"medpix": "config/trial/medpix.yaml", "flickr8k": "config/trial/flickr8k.yaml"}
+TRIALS = {name: f"config/trial/{name}.yaml" for name in ("medpix", "flickr8k", "flickr8k_coco")}
 RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"
 
 
@@ -100,6 +100,25 @@ def test_arch_from_a_folder_that_is_there_downloads_nothing(project, tmp_path):
     assert planned == of("arch", "read_arch")
 
 
+def test_coco_is_fetched_unpacked_and_read_archive_by_archive(project, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text(
+        "datasets: {photos: {kind: coco, encoders: {image: tiny_vit, text: tiny_roberta}}}\n"
+        "tables: {photos: {dataset: photos, models: [lile_demo]}}\n"
+    )
+    jobs = project.jobs(["results/tables/photos.csv"], "--configfile", str(overlay))
+    assert {rule for rule, _ in jobs} == STAGES | {"download_archive", "unpack_archive", "read_coco"}
+    archives = ["annotations", "split", "train2014", "val2014"]
+    for rule in ("download_archive", "unpack_archive"):
+        assert sorted(re.findall(r"archive=(\w+)", body)[0] for name, body in jobs if name == rule) == archives
+    (reading,) = (body for rule, body in jobs if rule == "read_coco")
+    assert all(f"resources/photos/{archive}.unpacked" in reading for archive in archives)
+
+    overlay.write_text(overlay.read_text().replace("kind: coco", "kind: coco, download: false, root: /data/coco"))
+    planned = project.plan(["results/tables/photos.csv"], "--configfile", str(overlay))
+    assert planned == of("photos", "read_coco")
+
+
 @pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("name", sorted(TRIALS))
 def test_trials(project, name, short, tmp_path):
@@ -110,7 +129,7 @@ def test_trials(project, name, short, tmp_path):
     planned = project.plan(
         [f"results/tables/{name}.csv"], "--configfile", *files, env={"LILE_TEST_DATA": str(tmp_path)}
     )
-    expected = of(name, "read_pairs") | {"convert_weights mobilenet_v1_075"}
+    expected = of(name, "read_coco" if name.endswith("coco") else "read_pairs") | {"convert_weights mobilenet_v1_075"}
     assert planned - {f"combine_fold {name}"} == expected  # the short form shows fewer rows
 
 
