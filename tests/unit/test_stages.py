@@ -118,7 +118,7 @@ def test_a_table_knows_its_data_by_the_name_that_published_figures_have(config, 
 
 
 def test_lists(config):
-    assert stages.datasets_of(config, "pairs") == ["coco", "flickr8k", "medpix"]
+    assert stages.datasets_of(config, "pairs") == ["flickr8k", "medpix"]
     assert stages.downloaded(config) == ["arch"]
     assert {"biomed_roberta", "minilm", "tiny_roberta"} <= set(stages.encoders_of(config, "text"))
     assert not set(stages.encoders_of(config, "text")) & set(stages.encoders_of(config, "image"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lile import stages
 from lile.config import load
 
 STAGES = {
@@ -33,7 +34,7 @@ def runs_of(jobs: list[tuple[str, str]], rule: str) -> Counter[str]:
 
 
 def encoders_of(jobs: list[tuple[str, str]]) -> set[str]:
-    return {re.findall(r"encoder=(\w+)", body)[0] for name, body in jobs if name in ("image_tokens", "text_tokens")}
+    return {re.findall(r"encoder=(\w+)", body)[0] for name, body in jobs if name.endswith("_tokens")}
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,15 @@ def encoders_of(jobs: list[tuple[str, str]]) -> set[str]:
             "coco",
             17,
             1,
-            {"deit_base", "roberta_base", "align_image", "align_text"},
-            {"read_pairs", "train_cross_fold", "evaluate_cross_fold"},
+            {"coco_regions", "roberta_base", "align_image", "align_text"},
+            {
+                "download_archive",
+                "unpack_archive",
+                "read_coco",
+                "region_tokens",
+                "train_cross_fold",
+                "evaluate_cross_fold",
+            },
         ),
     ],
 )
@@ -53,16 +61,43 @@ def test_a_table_of_the_paper_plans_its_rows_and_what_they_stand_on(project, tab
     config = load([])
     shown = config["tables"][table]["models"]
     assert len(shown) == rows
-    reranked = {"oscar_like"} & set(shown)
+    reranked, ensembles = {"oscar_like"} & set(shown), {"scan_paper", "scan_coco"} & set(shown)
     jobs = project.jobs([f"results/tables/{table}.csv"])
     assert {rule for rule, _ in jobs} == STAGES | {"combine_fold"} | rules
     assert {re.findall(r"(?:dataset|table)=(\w+)", body)[0] for _, body in jobs} == {table}, "no other dataset"
     assert runs_of(jobs, "evaluate_fold") == dict.fromkeys({*shown} - reranked, folds)
-    assert runs_of(jobs, "combine_fold") == {"scan_paper": folds}
-    assert runs_of(jobs, "train_fold") == dict.fromkeys({*shown} - reranked - {"scan_paper"}, folds)
+    assert runs_of(jobs, "combine_fold") == dict.fromkeys(ensembles, folds)
+    assert runs_of(jobs, "train_fold") == dict.fromkeys({*shown} - reranked - ensembles, folds)
     assert runs_of(jobs, "train_cross_fold") == runs_of(jobs, "evaluate_cross_fold") == dict.fromkeys(reranked, folds)
     assert runs_of(jobs, "track") == dict.fromkeys(shown, 1)
     assert encoders_of(jobs) == encoders | {"clip_image", "clip_text"}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "stored", "read"),
+    [
+        (None, {"coco_regions"}, {"coco_vit", "coco_regions"}),
+        ("patches", {"coco_patches"}, {"coco_patches"}),
+        ("bottom_up", {"bottom_up"}, {"bottom_up_vit", "bottom_up"}),
+    ],
+)
+def test_coco_on_detected_regions_on_patches_and_on_published_regions(project, overlay, stored, read, tmp_path):
+    words = ["--configfile", f"config/coco/{overlay}.yaml"] if overlay else []
+    if overlay == "bottom_up":
+        regions = tmp_path / "regions.yaml"
+        (tmp_path / "regions.tsv").touch()
+        regions.write_text(f"encoders: {{bottom_up: {{files: [{tmp_path / 'regions.tsv'}]}}}}\n")
+        words.append(str(regions))
+    jobs = project.jobs(["results/tables/coco.csv"], *words)
+    dual = {"clip_image", "align_image"}
+    texts = {"roberta_base", "clip_text", "align_text"}
+    assert encoders_of(jobs) - texts - dual == stored, "tokens are stored once, whoever reads them"
+    assert Counter(rule for rule, _ in jobs)["download_archive"] == 4
+    config = load([project.root / "config" / "coco" / f"{overlay}.yaml"] if overlay else [])
+    rows = {member for row in config["tables"]["coco"]["models"] for member in stages.members_of(config, row)}
+    assert {stages.encoder_of(config, "coco", row, "image") for row in rows} - dual == read
+    lile = {stages.encoder_of(config, "coco", row, "image") for row in ("lile_paper", "lile_scaled")}
+    assert lile == {config["datasets"]["coco"]["encoders"]["image"]}
 
 
 def test_plain_folds_train_again_on_the_same_tokens(project):
