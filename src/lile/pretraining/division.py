@@ -25,8 +25,9 @@ FEW_GROUPS = 10
 """Held-out slides below which an interval says little."""
 
 RANDOM_SPLIT = (
-    "held out at random: the data name neither slides (or patients) nor a split, so pictures of one slide are most "
-    "likely on both sides. The held-out figures say how well known slides are told apart, not new ones"
+    "Held out at random: the data name neither slides (or patients) nor a split, so pictures of one slide are most "
+    "likely on both sides. The figures say how well known slides are told apart, not new ones: no accuracy here is a "
+    "result"
 )
 
 
@@ -156,13 +157,13 @@ def _warnings(census: Census, by: str, trained: Sequence[int], held: Sequence[in
     if census.grouped:
         count = len({groups[place] for place in held})
         if count < FEW_GROUPS:
-            found.append(f"only {count} slides or patients are held out: the intervals say little")
+            found.append(f"Only {count} slides or patients are held out: the intervals say little")
         nameless = sum(not item.group for item in census.items)
         if nameless:
             found.append(f"{nameless:,} pictures have no group; each counts as a slide of its own")
         torn = {groups[place] for place in trained} & {groups[place] for place in held}
         if torn:
-            found.append(f"the data's own split tears {len(torn):,} groups: part of each is trained on")
+            found.append(f"The data's own split tears {len(torn):,} groups: part of each is trained on")
     dropped = Counter(line.reason for line in census.report if line.status == "dropped")
     if dropped:
         said = ", ".join(f"{reason} {count:,}" for reason, count in dropped.most_common())

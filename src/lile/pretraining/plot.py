@@ -27,7 +27,7 @@ def draw_confusion(path: Path, matrix_CC: np.ndarray, classes: Sequence[str], ti
         OSError: the file cannot be written.
     """
     side = 2.6 + 0.72 * len(classes)
-    lines = textwrap.wrap(said, int(13 * (side + 1)))
+    lines = textwrap.wrap(said, int(16 * (side + 1)))
     drawing = new_figure(side + 1.4, side + 0.17 * len(lines))
     axes = drawing.subplots()
     shares_CC = matrix_CC / np.maximum(matrix_CC.sum(1, keepdims=True), 1)

@@ -36,9 +36,9 @@ from lile.training.progress import Progress, write_history
 
 log = logging.getLogger(__name__)
 
-NO_RESULT = (
-    "These figures say that training worked. They are no result: augmentation, labels and split are not those of any "
-    "published protocol"
+ONE_TRAINING = (
+    "One training and one held-out part: the intervals cover other held-out pictures or slides, not another training. "
+    "An encoder is judged by the table that uses it"
 )
 
 
@@ -174,7 +174,7 @@ def _write(out: Path, job: _Job, probabilities_NC: np.ndarray) -> None:
     write_report(out, job.census)
     write_held_out(out, job.census, job.division, probabilities_NC)
     figures = held_out_figures(job.census, job.division, probabilities_NC, job.seed)
-    said = ". ".join([*([data.note.rstrip(".")] if data.note else []), *job.division.warnings, NO_RESULT])
+    said = ". ".join([*([data.note.rstrip(".")] if data.note else []), *job.division.warnings, ONE_TRAINING])
     matrix_CC = np.asarray(figures["confusion"])
     write_confusion(out, job.name, matrix_CC, job.census, figures, f"{said}.")
 
@@ -187,7 +187,7 @@ def _content(job: _Job, probabilities_NC: np.ndarray) -> dict[str, Any]:
         "start": job.network.start,
         "data": data_facts(job.census, job.division, job.config),
         "held_out": held_out_figures(job.census, job.division, probabilities_NC, job.seed),
-        "says": NO_RESULT,
+        "says": ONE_TRAINING,
         "seeds": {
             "of": "lile.seeds.seed_for(this seed, purpose, ...)",
             "pretraining": job.seed,

@@ -147,11 +147,11 @@ class EpochLoop(ABC):
     def _message(self, state: State) -> tuple[Any, ...]:
         last, epochs = state.history[-1], self.settings.epochs
         left_s = (epochs - state.epoch) * last["seconds"]
+        value = last["validation"].get(self.criterion)
+        said = f"{self.criterion} {value:.4g}, best in epoch {state.best_epoch}" if value is not None else "none"
         return (
-            "%s epoch %d/%d: loss %.4f, validation %s %.4g (best in epoch %d), %.0f %s/s, at most %.0f s left",
-            self.label, state.epoch, epochs, last["loss"], self.criterion,
-            last["validation"].get(self.criterion, math.nan), state.best_epoch, last[f"{self.unit}_per_second"],
-            self.unit, left_s,
+            "%s epoch %d/%d: loss %.4f, validation %s, %.0f %s/s, at most %.0f s left",
+            self.label, state.epoch, epochs, last["loss"], said, last[f"{self.unit}_per_second"], self.unit, left_s,
         )  # fmt: skip
 
 
