@@ -213,7 +213,8 @@ def _as_image_error(path: Path, error: Exception) -> ImageError:
         return ImageError(path, "image_bomb", said)
     if isinstance(error, PermissionError):
         return ImageError(path, "image_unreadable", "no permission to read it")
-    cut = isinstance(error, EOFError) or "truncated" in str(error).lower() or "broken" in str(error).lower()
+    words = str(error).replace(str(path), "").lower()  # Pillow names the file, whatever that is called
+    cut = isinstance(error, EOFError) or "truncated" in words or "broken" in words
     return ImageError(path, "image_truncated" if cut else "image_unreadable", said)
 
 

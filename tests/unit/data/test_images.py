@@ -49,6 +49,7 @@ def noise_png() -> bytes:
 BAD = {
     "empty.png": (b"", "image_empty", "image_empty"),
     "text.jpg": (b"<html>404 not found</html>", "image_unreadable", "image_unreadable"),
+    "broken.jpg": (b"<html>404 not found</html>", "image_unreadable", "image_unreadable"),
     "cut.jpg": (jpeg_bytes()[:1500], "image_truncated", ""),
     "cut.png": (noise_png()[:2000], "image_truncated", ""),
     "bomb.png": (png_of_size(60_000, 60_000), "image_bomb", "image_bomb"),
