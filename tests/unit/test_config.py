@@ -47,11 +47,28 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 def test_shipped_configs_are_valid_alone_and_together():
     assert {"demo", "arch"} <= set(load([])["tables"])
-    for name in ("medpix", "flickr8k"):
+    for name in ("medpix", "flickr8k", "flickr8k_coco"):
         assert name in load([TRIAL / "rows.yaml", TRIAL / f"{name}.yaml"])["tables"]
     joined = load([TRIAL / f"{name}.yaml" for name in ("rows", "flickr8k", "medpix", "short")])
     assert joined["datasets"]["flickr8k"]["limit"] == 150, "short.yaml lies over the trials"
     assert joined["models"]["lile_small"]["matching"]["reduce"] == "mean"
+
+
+def test_what_coco_is_where_nothing_is_said(small):
+    encoders = {"image": "see", "text": "read"}
+    small["datasets"]["photos"] = {"kind": "coco", "encoders": encoders}
+    small["datasets"]["mine"] = {"kind": "coco", "encoders": encoders, "download": False, "root": "/data/coco"}
+    small["datasets"]["again"] = {"same_data_as": "photos", "folds": {"count": 3}}
+    datasets = prepare(small)["datasets"]
+    photos, mine, again = (datasets[name] for name in ("photos", "mine", "again"))
+    assert (photos["folds"]["by"], photos["folds"]["count"], photos["descriptions"]) == ("split", 1, "whole")
+    assert (photos["root"], photos["split_file"]) == ("resources/photos", "resources/photos/split/dataset_coco.json")
+    assert (mine["root"], mine["split_file"]) == ("/data/coco", "/data/coco/dataset_coco.json")
+    assert (again["split_file"], again["folds"]["count"]) == (photos["split_file"], 3)
+    assert {name: archive["size"] for name, archive in photos["archives"].items()} == {
+        "train2014": 13_510_573_713, "val2014": 6_645_013_297, "annotations": 252_872_794, "split": 36_745_453,
+    }  # fmt: skip
+    assert not photos["keep_archives"]
 
 
 def test_defaults_are_filled_at_every_level_and_agree_with_the_model(small):
@@ -170,6 +187,21 @@ def test_variables_are_expanded(monkeypatch, small):
             ["two rows are called 'b'"],
         ),
         ("tables.shown.compare", {"second": "LILE"}, ["tables.shown.compare: second is not among models"]),
+        (
+            "datasets.photos",
+            {"kind": "coco", "root": "/x", "encoders": {"image": "see", "text": "read"}},
+            ["datasets.photos.root: found /x", "resources/photos", "download: false"],
+        ),
+        (
+            "datasets.photos",
+            {"kind": "coco", "images": "/x", "encoders": {"image": "see", "text": "read"}},
+            ["datasets.photos.images: a download brings them to resources/photos", "download: false"],
+        ),
+        (
+            "datasets.photos",
+            {"kind": "coco", "file": "x.json", "encoders": {"image": "see", "text": "read"}},
+            ["datasets.photos.file"],
+        ),
         ("tables.shown.publishd", None, ["tables.shown.publishd: unknown key; did you mean published?"]),
         ("tables.shown.published", "no.csv", ["tables.shown.published: no.csv: no such file"]),
         ("tables.shown.published", {"owns": "x.csv"}, ["tables.shown.published.owns", "did you mean own?"]),

@@ -78,7 +78,7 @@ def test_a_download_is_the_others(tmp_path):
     path.write_text("datasets: {plain: {same_data_as: arch, folds: {group_by: image}}}\n")
     config = load([path])
     assert config["datasets"]["plain"]["root"] == "resources/arch"
-    assert stages.downloaded(config) == ["arch"]
+    assert stages.downloaded(config) == ["arch", "coco"]
     assert prepare(config) == config
 
 

@@ -17,20 +17,22 @@ WILDCARDS = {
     "demo": {"dataset": "demo", "model": "lile_demo", "fold": "1", "table": "demo", "archive": "books_set"},
     "arch": {"dataset": "arch", "model": "lile_paper", "fold": "1", "table": "arch", "archive": "books_set"},
     "medpix": {"dataset": "medpix", "model": "lile_small", "fold": "0", "table": "medpix"},
+    "coco": {"dataset": "coco", "model": "lile_paper", "fold": "0", "table": "coco", "archive": "val2014"},
 }
-ENCODER = {"demo": "tiny_vit", "arch": "deit_base", "medpix": "minilm"}
+ENCODER = {"demo": "tiny_vit", "arch": "deit_base", "medpix": "minilm", "coco": "roberta_base"}
 RECORDS = {"check", "describe", "duplicates", "make_folds", "leaks", "tokens", "tokens_job"}
 STAGES_OF = {
     "demo": {*RECORDS, "read_synthetic", "train", "evaluate"},
     "arch": {*RECORDS, "download_archive", "unpack_archive", "read_arch"},
     "medpix": {*RECORDS, "read_pairs", "train", "evaluate"},
+    "coco": {*RECORDS, "download_archive", "unpack_archive", "read_coco"},
 }
 TAIL = {"train", "evaluate", "track", "table"}
 
 
 @pytest.fixture(scope="module")
 def config() -> dict[str, Any]:
-    return load([ROOT / "config/trial" / f"{name}.yaml" for name in ("rows", "medpix", "flickr8k")])
+    return load([ROOT / "config/trial" / f"{name}.yaml" for name in ("rows", "medpix", "flickr8k", "flickr8k_coco")])
 
 
 def slices(config: dict[str, Any], name: str) -> dict[str, str]:
@@ -69,6 +71,14 @@ def put(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("arch", "datasets.arch.archives.books_set.sha256", "0" * 64, {"download_archive"}),
         ("arch", "datasets.arch.archives.pubmed_set.sha256", "0" * 64, set()),
         ("arch", "datasets.arch.verify", "header", {"read_arch"}),
+        ("arch", "datasets.arch.keep_archives", False, set()),
+        ("coco", "datasets.coco.archives.val2014.sha256", "0" * 64, {"download_archive"}),
+        ("coco", "datasets.coco.archives.split.size", 1, set()),
+        ("coco", "datasets.coco.keep_archives", True, set()),
+        ("coco", "datasets.coco.captions_per_image", 1, {"read_coco"}),
+        ("coco", "datasets.coco.split_file", "x.json", {"read_coco"}),
+        ("coco", "datasets.coco.images", "x", {"read_coco"}),
+        ("coco", "datasets.coco.limit", 9, {"read_coco"}),
         ("demo", "datasets.arch.verify", "header", set()),
         ("demo", "encoders.tiny_vit.trainable_blocks", 3, {"tokens", "tokens_job", "train", "evaluate"}),
         ("demo", "encoders.tiny_vit.batch_size", 1, {"tokens_job"}),
@@ -119,7 +129,8 @@ def test_a_table_knows_its_data_by_the_name_that_published_figures_have(config, 
 
 def test_lists(config):
     assert stages.datasets_of(config, "pairs") == ["flickr8k", "medpix"]
-    assert stages.downloaded(config) == ["arch"]
+    assert stages.datasets_of(config, "coco") == ["coco", "flickr8k_coco"]
+    assert stages.downloaded(config) == ["arch", "coco"]
     assert {"biomed_roberta", "minilm", "tiny_roberta"} <= set(stages.encoders_of(config, "text"))
     assert not set(stages.encoders_of(config, "text")) & set(stages.encoders_of(config, "image"))
     assert stages.folds_of(config, "medpix") == [0, 1, 2, 3, 4]
@@ -140,6 +151,16 @@ def test_sources_are_inputs_where_they_are_there(config, tmp_path, monkeypatch):
     assert stages.source_files(config, "arch") == [
         "resources/arch/books_set.unpacked",
         "resources/arch/pubmed_set.unpacked",
+    ]
+    coco = [f"resources/coco/{name}.unpacked" for name in ("train2014", "val2014", "annotations", "split")]
+    assert stages.source_files(config, "coco") == coco
+    assert stages.source_files(config, "flickr8k_coco") == []
+    Path("work/flickr8k_coco/annotations").mkdir(parents=True)
+    for name in ("dataset_flickr8k.json", "annotations/captions_val2014.json"):
+        Path("work/flickr8k_coco", name).write_text("{}")
+    assert stages.source_files(config, "flickr8k_coco") == [
+        "work/flickr8k_coco/dataset_flickr8k.json",
+        "work/flickr8k_coco/annotations/captions_val2014.json",
     ]
     assert stages.source_files(config, "demo") == []
     mine = put(config, "datasets.medpix.file", "own.csv")
