@@ -101,7 +101,8 @@ def read_precomputed(cfg: Mapping[str, Any]) -> Records:
         assert len(findings) == len(paths), "an image has at least one line in the caption file"
         return findings
 
-    return assemble(sources, report, look, 1, str(cfg["root"]), True, excluded)
+    # As of COCO: the same sentence under two images does not make them the same content.
+    return assemble(sources, report, look, 1, str(cfg["root"]), same_text_same_group=False, excluded=excluded)
 
 
 def open_splits(cfg: Mapping[str, Any]) -> list[Split]:

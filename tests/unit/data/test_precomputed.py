@@ -171,6 +171,13 @@ def test_images_without_usable_regions_are_dropped_and_listed(cfg, tmp_path):
     assert "| image_regions_not_finite | 2 |" in report_text(records)
 
 
+def test_the_same_sentence_does_not_make_the_same_content(cfg, tmp_path):
+    (tmp_path / "dev_caps.txt").write_text("A dog runs.\n" * 15)
+    records = read(cfg)
+    assert records.images["group"].nunique() == len(records.images)
+    assert reasons(records) == ["caption_repeated"] * 12
+
+
 def test_a_limit_and_excluded_captions(cfg):
     records = read(cfg | {"limit": 2, "drop_captions": ["Caption 0 of dev."]})
     assert records.images["split"].value_counts().to_dict() == {"train": 2, "validation": 2, "test": 2}
