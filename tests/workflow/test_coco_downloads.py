@@ -19,10 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "data"))
-from karpathy import entries, write_coco  # noqa: E402
+from karpathy import entries, write_coco
 
+ROOT = Path(__file__).resolve().parents[2]
 ARCHIVES = ("train2014", "val2014", "annotations", "split")
 IMAGES = "results/photos/data/images.csv"
 

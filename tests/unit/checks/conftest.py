@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from karpathy import write_coco
+
 FOLDS = {"by": "cross_validation", "count": 2, "group_by": "group", "validation": 0.1}
 COLUMNS = {"image": "image", "caption": "caption", "group": None, "split": "split", "id": None}
 
@@ -66,6 +68,16 @@ def config() -> dict[str, Any]:
         "models": {"lile": {"maps": 4, "width": 32}},
         "tables": {"all": {"dataset": "own", "models": ["lile"], "published": None}},
     }
+
+
+@pytest.fixture
+def coco(root: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """A tiny COCO in place, as a complete dataset of the config; its paths start at the working folder."""
+    write_coco(root / "own" / "coco")
+    own = {"root": "own/coco", "split_file": "own/coco/dataset_coco.json", "images": None, "download": False}
+    read = {"captions_per_image": 5, "limit": None, "archives": {"split": {"url": "https://example.org/split.zip"}}}
+    block = {**config["datasets"]["own"], **own, **read, "kind": "coco", "folds": {**FOLDS, "by": "split", "count": 1}}
+    return {key: value for key, value in block.items() if key not in ("file", "columns")}
 
 
 def write_arch(folder: Path, images: int) -> None:

@@ -104,6 +104,47 @@ class TestData:
         assert found.status == "FAIL"
         assert "most images are missing" in found.found
 
+    def test_coco_that_is_still_to_be_downloaded(self, coco, root):
+        block = {**coco, "download": True, "root": "resources/coco"}
+        (found,) = check_data(block, survey_of(block, root), root)
+        assert found.status == "PASS"
+        assert "not in resources/coco yet; will be downloaded: https://example.org/split.zip" in found.found
+        (found,) = check_splits(block, None)
+        assert (found.status, found.name) == ("PASS", "splits")
+
+    def test_coco_in_place(self, coco, root):
+        table, images = check_data(coco, survey_of(coco, root), root)
+        assert (table.status, images.status) == ("PASS", "PASS")
+        assert table.found.startswith("19 rows, 95 captions, 19 images in own/coco/dataset_coco.json")
+        (found,) = check_splits(coco, survey_of(coco, root))
+        assert (found.status, found.found) == ("PASS", "train 10, validation 3, test 6")
+
+    def test_coco_in_part(self, coco, root):
+        block = {**coco, "limit": 2, "captions_per_image": 3, "evaluation": {"block_images": 3}}
+        table, _ = check_data(block, survey_of(block, root), root)
+        assert "19 rows, 18 captions, 6 images" in table.found
+        assert "with limit 2" in table.found
+        blocks = {check.name: check for check in check_splits(block, survey_of(block, root))}["blocks"]
+        assert (blocks.status, "at most 2" in blocks.found) == ("FAIL", True)
+
+    def test_coco_without_its_images(self, coco, root):
+        for path in (root / "own/coco/val2014").iterdir():
+            path.unlink()
+        *_, images = check_data(coco, survey_of(coco, root), root)
+        assert images.status == "FAIL"
+        assert "val2014" in images.found
+        assert "(image_missing)" in images.found
+        (root / "own/coco/val2014").rmdir()
+        with pytest.raises(InputError, match=r"own/coco/val2014: no such folder"):
+            survey_of(coco, root)
+
+    def test_coco_with_rows_that_cannot_be_read(self, coco, root):
+        path = root / "own/coco/dataset_coco.json"
+        value = json.loads(path.read_text())
+        path.write_text(json.dumps({**value, "images": [*value["images"], {"filename": "x.jpg"}]}))
+        table, _ = check_data(coco, survey_of(coco, root), root)
+        assert (table.status, "1 rows cannot be read" in table.found) == ("WARN", True)
+
     def test_a_table_that_is_not_there(self, config, root):
         config["datasets"]["own"]["file"] = "own/other.csv"
         (found,) = failures(check_dataset(config, "own", root))
