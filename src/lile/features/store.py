@@ -10,7 +10,7 @@ Shapes: B items, asked for or of the store; L tokens of an item; H encoder width
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ import numpy as np
 from lile.errors import InputError
 from lile.features.rows import checked_rows, rows_by_id
 from lile.features.shard import check_same_origin, read_index
-from lile.features.shard_reader import ShardReader
+from lile.features.shard_reader import ShardReader, bytes_of
 from lile.features.shard_writer import write_store
 
 __all__ = ["TokenStore", "write_store"]
@@ -73,7 +73,6 @@ class TokenStore:
         self._shards = shards
         self._start_S = np.cumsum([0, *sizes])
         self._shard_B = np.repeat(np.arange(len(shards)), sizes)
-        self._first_B = np.concatenate([shard.offsets[:-1] for shard in shards])
         self._length_B = np.concatenate([np.diff(shard.offsets) for shard in shards])
         self._checked_B = np.zeros(len(self.ids), dtype=bool)
         self._readers: dict[int, ShardReader] = {}
@@ -129,37 +128,51 @@ class TokenStore:
         """
         rows = checked_rows(rows, len(self))
         length_B = self._length_B[rows]
-        longest = int(length_B.max(initial=0))
-        tokens_BLH = np.empty((len(rows), longest, self.width), dtype=np.float16)
-        for place in np.argsort(rows, kind="stable").tolist():  # the order of the files: disks like that
-            length = int(length_B[place])
-            self._read_item(int(rows[place]), tokens_BLH[place, :length])
-            tokens_BLH[place, length:] = 0
-        return tokens_BLH, np.arange(longest)[None, :] < length_B[:, None]
+        keep_BL = np.arange(int(length_B.max(initial=0)))[None, :] < length_B[:, None]
+        tokens_BLH = self._table("tokens", rows, keep_BL, self.width - _GEOMETRY * self._geometry, np.float16)
+        if not self._geometry:
+            self._check(rows, length_B, tokens_BLH)
+            return tokens_BLH, keep_BL
+        boxes_BL4 = self._table("boxes", rows, keep_BL, 4, np.float32)
+        self._check(rows, length_B, tokens_BLH, boxes_BL4)
+        return _with_geometry(tokens_BLH, boxes_BL4), keep_BL
 
-    def _read_item(self, row: int, out_LH: np.ndarray) -> None:
-        """Fill ``out_LH`` with an item. At its first reading it is compared with its sums."""
-        shard = int(self._shard_B[row])
-        if shard not in self._readers:
-            self._readers[shard] = ShardReader(self.paths[shard])
-        reader, start = self._readers[shard], int(self._first_B[row])
-        parts = [out_LH]
-        if self._geometry:
-            parts = [
-                np.empty((len(out_LH), self.width - _GEOMETRY), np.float16),
-                np.empty((len(out_LH), 4), np.float32),
-            ]
-            reader.read("boxes", start, parts[1])
-        reader.read("tokens", start, parts[0])
-        if not self._checked_B[row]:
-            self._shards[shard].check(row - int(self._start_S[shard]), *parts)
+    def _table(self, table: str, rows: np.ndarray, keep_BL: np.ndarray, width: int, kind: type) -> np.ndarray:
+        """Read one table's part of the items, ``[B, L, width]``, each straight into its place."""
+        out_BLW = np.empty((*keep_BL.shape, width), dtype=kind)
+        view, row_bytes = bytes_of(out_BLW), width * out_BLW.itemsize
+        first_B = np.arange(len(rows)) * keep_BL.shape[1] * row_bytes
+        stop_B = first_B + self._length_B[rows] * row_bytes
+        order = np.argsort(rows, kind="stable")  # the order of the files: disks like that
+        for shard, places in _by_shard(self._shard_B[rows[order]], order):
+            if shard not in self._readers:
+                self._readers[shard] = ShardReader(self._shards[shard].path, self._shards[shard].offsets)
+            bounds = zip(first_B[places].tolist(), stop_B[places].tolist(), strict=True)
+            own = rows[places] - self._start_S[shard]
+            self._readers[shard].read(table, own, (view[first:stop] for first, stop in bounds))
+        if not keep_BL.all():
+            out_BLW[~keep_BL] = 0
+        return out_BLW
+
+    def _check(self, rows: np.ndarray, length_B: np.ndarray, *tables_BLW: np.ndarray) -> None:
+        """Compare each item that is read for the first time with the sums of what was written."""
+        for place in np.flatnonzero(~self._checked_B[rows]).tolist():
+            row, length = int(rows[place]), int(length_B[place])
+            shard = int(self._shard_B[row])
+            self._shards[shard].check(row - int(self._start_S[shard]), *(table[place, :length] for table in tables_BLW))
             self._checked_B[row] = True
-        if self._geometry:
-            _put_geometry(out_LH, *parts)
 
 
-def _put_geometry(out_LH: np.ndarray, tokens_LH: np.ndarray, boxes_L4: np.ndarray) -> None:
-    """Fill ``out_LH`` with the tokens, then each one's box and its area."""
-    out_LH[:, :-_GEOMETRY] = tokens_LH
-    out_LH[:, -_GEOMETRY:-1] = boxes_L4
-    out_LH[:, -1] = (boxes_L4[:, 2] - boxes_L4[:, 0]) * (boxes_L4[:, 3] - boxes_L4[:, 1])
+def _by_shard(shard_B: np.ndarray, order: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each shard of the sorted ``shard_B`` with its part of ``order``."""
+    if len(shard_B):
+        cuts = np.flatnonzero(np.diff(shard_B)) + 1
+        for part in np.split(np.arange(len(order)), cuts):
+            yield int(shard_B[part[0]]), order[part]
+
+
+def _with_geometry(tokens_BLH: np.ndarray, boxes_BL4: np.ndarray) -> np.ndarray:
+    """Return ``[B, L, H + 5]``: the tokens, then each one's box and its area."""
+    low, high = boxes_BL4[..., :2], boxes_BL4[..., 2:]
+    area_BL1 = (high - low).prod(axis=2, keepdims=True)
+    return np.concatenate([tokens_BLH, boxes_BL4.astype(np.float16), area_BL1.astype(np.float16)], axis=2)

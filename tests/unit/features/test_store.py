@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lile.errors import InputError
-from lile.features import shard_writer
+from lile.features import shard_reader, shard_writer
 from lile.features.store import TokenStore, write_store
 
 ABOUT = {
@@ -56,11 +56,13 @@ def slow_read(items: list[tuple[str, np.ndarray]], rows: list[int]) -> tuple[np.
     shards=st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=4).filter(
         lambda s: any(map(len, s))
     ),
+    worth=st.sampled_from([1, 1 << 20]),
     chunk=st.sampled_from([1, 30, 100, 1 << 20]),
     data=st.data(),
 )
-def test_random_reads_agree_with_the_slow_twin(tmp_path, monkeypatch, shards, chunk, data):
+def test_random_reads_agree_with_the_slow_twin(tmp_path, monkeypatch, shards, worth, chunk, data):
     monkeypatch.setattr(shard_writer, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(shard_reader, "_WORTH_THREADS", worth)
     items, paths = [], []
     for number, lengths in enumerate(shards):
         some = items_of(lengths, start=len(items))
@@ -115,7 +117,8 @@ def read_all(store: TokenStore) -> float:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_an_open_store_works_in_other_processes(tmp_path, method):
+def test_an_open_store_works_in_other_processes(tmp_path, monkeypatch, method):
+    monkeypatch.setattr(shard_reader, "_WORTH_THREADS", 1)  # a child has none of its parent's threads
     path = tmp_path / "s.h5"
     write_store(path, items_of([3, 1, 4, 1, 5]), ABOUT)
     store = TokenStore([path])

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lile.errors import InputError
-from lile.features import shard_writer
+from lile.features import shard_reader, shard_writer
 from lile.features.store import TokenStore, write_store
 
 ABOUT = {"library": "tests", "weights_digest": "aaaa"}
@@ -41,11 +41,13 @@ def slow_read(items: list[tuple[str, np.ndarray, np.ndarray]], rows: list[int]) 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shards=st.lists(st.lists(st.integers(1, 6), max_size=8), min_size=1, max_size=3).filter(lambda s: any(map(len, s))),
+    worth=st.sampled_from([1, 1 << 20]),
     chunk=st.sampled_from([1, 30, 1 << 20]),
     data=st.data(),
 )
-def test_geometry_agrees_with_the_slow_twin(tmp_path, monkeypatch, shards, chunk, data):
+def test_geometry_agrees_with_the_slow_twin(tmp_path, monkeypatch, shards, worth, chunk, data):
     monkeypatch.setattr(shard_writer, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(shard_reader, "_WORTH_THREADS", worth)
     items, paths = [], []
     for number, lengths in enumerate(shards):
         some = regions_of(lengths, start=len(items))
