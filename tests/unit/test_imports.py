@@ -34,7 +34,8 @@ def found(script: str, root: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "script", ["image_tokens.py", "text_tokens.py", "train_fold.py", "score_blocks.py", "evaluate_fold.py"]
+    "script",
+    ["pretrain.py", "image_tokens.py", "text_tokens.py", "train_fold.py", "score_blocks.py", "evaluate_fold.py"],
 )
 def test_what_runs_on_a_gpu_node_needs_only_what_it_computes_with(script, project_root):
     assert found(script, project_root) == set()

@@ -98,7 +98,7 @@ class Project:
 
 def _subject(body: str) -> str:
     wildcards = dict(re.findall(r"(\w+)=([^,\n]+)", re.findall(r"^    wildcards: (.*)$", body, re.MULTILINE)[0]))
-    return wildcards.get("dataset") or wildcards.get("table") or wildcards["folder"]
+    return next(wildcards[name] for name in ("dataset", "table", "pretraining", "folder") if name in wildcards)
 
 
 @pytest.fixture(scope="module")
