@@ -145,11 +145,16 @@ def is_config(page: Path, name: str) -> bool:
 
 def check_targets(page: Path, targets: list[str]) -> None:
     configs = [path.read_text(encoding="utf-8") for path in CONFIGS] + fenced(page, "yaml")
-    tables = {name for text in configs for name in (yaml.safe_load(text).get("tables") or {})}
+    known = {
+        section: {name for text in configs for name in (yaml.safe_load(text).get(section) or {})}
+        for section in ("tables", "pretraining")
+    }
     for target in targets:
-        name = re.fullmatch(r"results/tables/([a-z0-9_]+)\.(?:csv|md)", target)
-        assert name, f"{page.name}: {target} is not a table"
-        assert name[1] in tables, f"{page.name}: {target}; tables are {sorted(tables)}"
+        table = re.fullmatch(r"results/tables/([a-z0-9_]+)\.(?:csv|md)", target)
+        trained = re.fullmatch(r"results/pretrain/([a-z0-9_]+)/record\.json", target)
+        assert table or trained, f"{page.name}: {target} is neither a table nor a pretraining's record"
+        section, name = ("tables", table[1]) if table else ("pretraining", trained[1])
+        assert name in known[section], f"{page.name}: {target}; {section} are {sorted(known[section])}"
 
 
 def test_readings_have_the_keys_and_defaults_they_say(tmp_path):
