@@ -161,6 +161,21 @@ def test_bfloat16_says_what_it_does_to_scores_and_recalls(tmp_path):
     assert (table["R1"] <= table["R10"]).all()
 
 
+def test_store_compares_ways_of_keeping_tokens(tmp_path):
+    table = measured("store", tmp_path).set_index("kept_by")
+    check_spreads(table)
+    assert {"np.memmap", "LILE", "LILE, in segments", "h5py, lzf"} <= set(table.index)
+    assert table.loc["np.memmap", ["cold,_of_memmap", "warm,_of_memmap"]].tolist() == [1, 1]
+
+
+def test_memory_reads_an_epoch_of_growing_stores(tmp_path):
+    table = measured("memory", tmp_path)
+    assert table["images"].is_monotonic_increasing
+    assert (table["captions"] == 5 * table["images"]).all()
+    assert (table["opened_MiB"] <= table["reading_MiB"]).all()
+    assert (table["reading_MiB"] <= table["training_MiB"]).all()
+
+
 def test_gpu_is_left_out_without_one_and_says_so(tmp_path, capsys, monkeypatch):
     from benchmarks import run
 
