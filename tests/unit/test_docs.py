@@ -184,6 +184,8 @@ def test_reasons_of_the_report_are_those_of_the_readers():
     assert listed_reasons("own-data.md") == (shared | reasons_of("pairs")) - NO_REASONS
     of_coco = reasons_of("coco") - (NO_REASONS - {"image_without_row"})
     assert of_coco <= listed_reasons("coco.md") <= of_coco | shared
+    of_arrays = reasons_of("precomputed")
+    assert of_arrays <= listed_reasons("regions.md") <= of_arrays | shared
 
 
 def listed_reasons(page: str) -> set[str]:
