@@ -31,12 +31,15 @@ def check(
     dataset: Annotated[
         list[str] | None, typer.Option("--dataset", help="Only this dataset; may be given several times.")
     ] = None,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Also compare every stored token with its sums: reads all of the stores.")
+    ] = False,
 ) -> None:
     """Look at environment, data, encoders and splits; one line each: PASS, WARN or FAIL with what to do."""
     from lile.errors import InputError
 
     try:
-        failed = _check_all(config, dataset or [])
+        failed = _check_all(config, dataset or [], every_item=tokens)
     except (InputError, OSError) as error:
         _stop(str(error))
     if failed:
@@ -55,7 +58,7 @@ def version() -> None:
         console.print(f"{name:<13} {found}", markup=False, soft_wrap=True)
 
 
-def _check_all(paths: list[Path], names: list[str]) -> int:
+def _check_all(paths: list[Path], names: list[str], *, every_item: bool) -> int:
     """Check the named datasets, or those that the files themselves speak of; return how many checks failed."""
     from rich.console import Console
 
@@ -64,7 +67,7 @@ def _check_all(paths: list[Path], names: list[str]) -> int:
 
     config = load(paths)
     chosen = names or _spoken_of(paths) or list(config["datasets"])
-    sections = {name: check_dataset(config, name) for name in chosen}
+    sections = {name: check_dataset(config, name, every_item=every_item) for name in chosen}
     sections = {"this machine": check_machine(), **sections}
     console = Console(highlight=False)
     for title, checks in sections.items():

@@ -13,6 +13,7 @@ from lile.checks.environment import check_environment
 from lile.checks.findings import Check, failed
 from lile.checks.models import check_models
 from lile.checks.splits import check_splits
+from lile.checks.stores import check_stores
 from lile.errors import InputError
 
 
@@ -38,14 +39,20 @@ def check_machine(root: Path = Path()) -> list[Check]:
     return _guarded("environment", lambda: check_environment(root))
 
 
-def check_dataset(config: Mapping[str, Any], dataset: str, root: Path = Path()) -> list[Check]:
-    """Return what was found of one dataset: data, splits, encoders, models. Raises as :func:`run_checks`."""
+def check_dataset(
+    config: Mapping[str, Any], dataset: str, root: Path = Path(), *, every_item: bool = False
+) -> list[Check]:
+    """Return what was found of one dataset: data, splits, encoders, stores, models.
+
+    Raises as :func:`run_checks`. ``every_item``: see :func:`lile.checks.stores.check_stores`.
+    """
     block = config["datasets"].get(dataset)
     if block is None:
         near = difflib.get_close_matches(dataset, config["datasets"], n=1) or sorted(config["datasets"])
         raise InputError(f"no dataset {dataset!r} in the config; try {' or '.join(near) or 'adding one'}")
     findings = _guarded("data", lambda: _data_and_splits(block, root))
     findings += _guarded("encoders", lambda: check_encoders(config, dataset, root))
+    findings += _guarded("tokens", lambda: check_stores(config, dataset, root, every_item=every_item))
     findings += _guarded("models", lambda: check_models(config, dataset))
     return findings
 
