@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from detector_cases import regions_of_one, tiny_detector
 from PIL import Image
 
+from detector_cases import regions_of_one, tiny_detector
 from lile.errors import InputError
 from lile.features import regions_extract
 from lile.features.detector_config import DetectorConfig
@@ -20,6 +20,7 @@ from lile.features.pictures import Pictures
 from lile.features.region_detector import RegionDetector, prepared
 from lile.features.regions_extract import extract_regions
 from lile.features.store import TokenStore
+from lile.fingerprint import files_behind
 
 COUNT = 11
 
@@ -165,3 +166,14 @@ def test_a_row_that_stands_on_random_regions_says_so(tmp_path, images, tiny_deit
     found = side.top(torch.from_numpy(tokens).float(), torch.from_numpy(keep))
     assert found.shape[:2] == keep.shape
     assert found.shape[2] == side.width == (24 if library == "region_vit" else 12)
+
+
+def test_a_change_of_the_detector_makes_regions_anew_and_no_other_tokens(project_root):
+    def behind(script: str) -> set[str]:
+        found = files_behind(project_root / "workflow" / "scripts" / f"{script}.py", project_root)
+        return {path.stem for path in found}
+
+    own = {"detector", "detector_config", "region_detector", "regions_extract", "pictures"}
+    assert own <= behind("region_tokens")
+    assert not own & (behind("image_tokens") | behind("text_tokens") | behind("train_fold"))
+    assert not {"image_encoder", "timm_model", "region_vit", "store"} & behind("region_tokens")
