@@ -21,6 +21,7 @@ wildcard_constraints:
     encoder=any_of(config["encoders"]),
     model=any_of(config["models"]),
     pretraining=any_of(config["pretraining"]),
+    patches=any_of(stages.nct_crc.PARTS),
     table=any_of(config["tables"]),
     fold=r"\d+",
     shard=r"\d+",

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lile.data import nct_crc
 from lile.errors import InputError
 from lile.features.libraries import REGION_VIT
 from lile.pretrained_here import FOLDER, needed_by, trained_name
@@ -28,6 +29,12 @@ def pretraining(config: Mapping[str, Any]) -> Iterator[str]:
             PretrainConfig.from_dict(block)
         except InputError as error:
             yield f"{where}: {error}"
+        root = block["data"].get("root")
+        if block["data"].get("download") and root != nct_crc.FOLDER:
+            yield (
+                f"{where}.data.root: found {root}, but a download goes to {nct_crc.FOLDER}. Leave root out, or set "
+                "download: false to use a folder that you have"
+            )
         yield from _there(f"{where}.start", block["start"], blocks)
         if name in needed_by(blocks, [block["start"]]):
             yield f"{where}.start: {block['start']} stands on {name} itself; start from other weights"

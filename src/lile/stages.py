@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lile.data import nct_crc
 from lile.data.archives import ARCHIVES, annotation_files
 from lile.data.precomputed_files import files_of
 from lile.features.detector_config import LIBRARY as DETECTOR
@@ -198,7 +199,9 @@ def pretrain_files(config: Config, name: str) -> list[str]:
     """Return the files that a pretraining reads, as far as they are there or made here; not its pictures."""
     block = config["pretraining"][name]
     table = block["data"].get("file")
-    return [*start_files(block, converted_weights(config)), *([table] if table and Path(table).is_file() else [])]
+    fetched = [f"{nct_crc.FOLDER}/{part}.unpacked" for part in nct_crc.PARTS if block["data"].get("download")]
+    tables = [table] if table and Path(table).is_file() else []
+    return [*start_files(block, converted_weights(config)), *tables, *fetched]
 
 
 def bert_files(config: Config, model: str) -> list[str]:
@@ -367,7 +370,18 @@ def _tokens_job(config: Config, wildcards: Mapping[str, str]) -> Slice:
 
 def _pretrain(config: Config, wildcards: Mapping[str, str]) -> Slice:
     name = wildcards["pretraining"]
-    return {"name": name, "seed": config["seed"], "pretraining": config["pretraining"][name]}
+    block = config["pretraining"][name]
+    data = {key: value for key, value in block["data"].items() if key != "download"}  # how they came changes no result
+    return {"name": name, "seed": config["seed"], "pretraining": {**block, "data": data}}
+
+
+def _download_patches(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    """The record names no SHA-256: that of the first download is recorded and holds."""
+    return {"url": nct_crc.url_of(wildcards["patches"]), "size": None, "sha256": None}
+
+
+def _unpack_patches(config: Config, wildcards: Mapping[str, str]) -> Slice:
+    return {"root_file": None, "alone": False}
 
 
 def _fold(config: Config, wildcards: Mapping[str, str]) -> Slice:
@@ -466,6 +480,8 @@ STAGES: dict[str, Callable[[Config, Mapping[str, str]], Slice]] = {
     "leaks": _leaks,
     "tokens": _tokens,
     "tokens_job": _tokens_job,
+    "download_patches": _download_patches,
+    "unpack_patches": _unpack_patches,
     "pretrain": _pretrain,
     "train": _train,
     "evaluate": _evaluate,

@@ -98,7 +98,9 @@ class Project:
 
 def _subject(body: str) -> str:
     wildcards = dict(re.findall(r"(\w+)=([^,\n]+)", re.findall(r"^    wildcards: (.*)$", body, re.MULTILINE)[0]))
-    return next(wildcards[name] for name in ("dataset", "table", "pretraining", "folder") if name in wildcards)
+    return next(
+        wildcards[name] for name in ("dataset", "table", "pretraining", "patches", "folder") if name in wildcards
+    )
 
 
 @pytest.fixture(scope="module")

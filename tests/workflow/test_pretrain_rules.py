@@ -104,6 +104,19 @@ def test_an_edited_key(finished, path):
         assert finished.plan(TARGET, *CONFIGS) == expected
 
 
+def test_nct_crc_is_fetched_where_it_is_not_there(project, finished):
+    words = ["results/pretrain/unused/record.json"]
+    fetched = {
+        f"{rule} {part}"
+        for rule in ("download_patches", "unpack_patches")
+        for part in ("NCT-CRC-HE-100K", "CRC-VAL-HE-7K")
+    }
+    assert project.plan(words, *CONFIGS) == {"pretrain unused"} | fetched
+    edit = "pretraining: {unused: {data: {download: false, root: mine/nct}}}\n"
+    with finished.edited("edit.yaml", "{}\n", edit):
+        assert project.plan(words, *CONFIGS) == {"pretrain unused"}
+
+
 def test_another_table_of_pictures_trains_again(finished):
     with finished.edited("list.csv", "x.png", "y.png"):
         assert finished.plan(TARGET, *CONFIGS) == SECOND

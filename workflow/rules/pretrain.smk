@@ -1,6 +1,49 @@
 # Encoders trained here by classification of labelled pictures; an encoder block names the folder as its weights.
 
 
+# As download_archive does, for archives that belong to no dataset: what lies unpacked already is not fetched again.
+rule download_patches:
+    output:
+        "resources/nct_crc/{patches}.json",
+    log:
+        "results/logs/download_patches/{patches}.log",
+    benchmark:
+        "results/benchmarks/download_patches/{patches}.tsv"
+    retries: 3
+    localrule: True
+    resources:
+        downloads=1,
+    params:
+        script=script("download_archive.py"),
+        cfg=slice_of("download_patches"),
+        code=code("download_archive.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q}"
+        " --zip resources/nct_crc/{wildcards.patches}.zip"
+        " --folder resources/nct_crc/{wildcards.patches} --record {output:q} --log {log:q}"
+
+
+rule unpack_patches:
+    input:
+        "resources/nct_crc/{patches}.json",
+    output:
+        "resources/nct_crc/{patches}.unpacked",
+    log:
+        "results/logs/unpack_patches/{patches}.log",
+    benchmark:
+        "results/benchmarks/unpack_patches/{patches}.tsv"
+    priority: 1
+    localrule: True
+    params:
+        script=script("unpack_archive.py"),
+        cfg=slice_of("unpack_patches"),
+        code=code("unpack_archive.py"),
+    shell:
+        "{params.script} --config-json {params.cfg:q}"
+        " --zip resources/nct_crc/{wildcards.patches}.zip --record {input:q}"
+        " --folder resources/nct_crc/{wildcards.patches} --marker {output:q} --log {log:q}"
+
+
 rule pretrain:
     input:
         pretrain_files,

@@ -35,7 +35,7 @@ Members = list[tuple[zipfile.ZipInfo, PurePosixPath]]
 
 
 def unpack_archive(
-    archive: Path, folder: Path, *, size: int, sha256: str, root_file: str, alone: bool, keep: bool
+    archive: Path, folder: Path, *, size: int, sha256: str, root_file: str | None, alone: bool, keep: bool
 ) -> dict[str, Any]:
     """Make ``folder`` hold what a fetched archive does, and then remove the archive unless it is to be kept.
 

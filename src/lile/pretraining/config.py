@@ -46,6 +46,8 @@ class DataConfig:
     """A class with fewer is an error."""
     note: str | None = None
     """A sentence about the data that record and plot repeat."""
+    download: bool = False
+    """Whether the workflow fetches the data first; of no meaning to the stage."""
 
     def __post_init__(self) -> None:
         one_of("data.kind", self.kind, DataKind)

@@ -181,9 +181,10 @@ def _write(out: Path, job: _Job, probabilities_NC: np.ndarray) -> None:
 
 def _content(job: _Job, probabilities_NC: np.ndarray) -> dict[str, Any]:
     """Return what the record says of this pretraining's own."""
-    model = job.network.model
+    model, knobs = job.network.model, job.config.to_dict()
+    del knobs["data"]["download"]  # how the pictures came is none of the stage's business
     return {
-        "config": job.config.to_dict(),
+        "config": knobs,
         "start": job.network.start,
         "data": data_facts(job.census, job.division, job.config),
         "held_out": held_out_figures(job.census, job.division, probabilities_NC, job.seed),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lile.data import nct_crc
 from lile.data.records import SPLIT_WORDS
 from lile.data.rows import Row, read_rows
 from lile.errors import InputError
@@ -18,11 +19,6 @@ PICTURES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", "
 """Endings of files that are taken for pictures, in lower case."""
 
 TRAIN, HELD_OUT = "train", "held_out"
-
-NCT_TRAIN, NCT_HELD_OUT = "NCT-CRC-HE-100K", "CRC-VAL-HE-7K"
-"""100,000 patches of 86 patients, and 7,180 of 50 others (Kather et al. 2018, Zenodo record 1214456)."""
-NCT_CLASSES = frozenset({"ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM"})
-NCT_ADDRESS = "https://zenodo.org/records/1214456"
 
 _HELD_OUT_WORDS = {word: TRAIN if split == "train" else HELD_OUT for word, split in SPLIT_WORDS.items() if word}
 _HELD_OUT_WORDS |= {"held_out": HELD_OUT, "held-out": HELD_OUT}
@@ -98,19 +94,23 @@ def _folder(data: DataConfig) -> Listing:
 
 def _nct_crc(data: DataConfig) -> Listing:
     root = Path(str(data.root))
-    missing = [name for name in (NCT_TRAIN, NCT_HELD_OUT) if not (root / name).is_dir()]
+    folders = {name: nct_crc.folder_of(root, name) for name in nct_crc.PARTS}
+    missing = [name for name, folder in folders.items() if folder is None]
     if missing:
         raise InputError(
             f"{root}: {' and '.join(missing)} missing. Download {' and '.join(f'{name}.zip' for name in missing)} from "
-            f"{NCT_ADDRESS} and unpack into {root}, so that {root / missing[0] / 'TUM'} is a folder of .tif files"
+            f"{nct_crc.ADDRESS} and unpack into {root}, so that {root / missing[0] / 'TUM'} is a folder of .tif files"
         )
     listing = Listing(str(root), split=True)
-    for name, split in ((NCT_TRAIN, TRAIN), (NCT_HELD_OUT, HELD_OUT)):
-        found = [item._replace(split=split) for item in _classes(root / name, root, listing)]
-        strange = sorted({item.label for item in found} ^ NCT_CLASSES)
+    for name, folder in folders.items():
+        assert folder is not None
+        split = TRAIN if name == nct_crc.TRAIN else HELD_OUT
+        # Names as below the folder, so that a digest is the same however the archives were unpacked.
+        found = [item._replace(split=split, name=f"{name}/{item.name}") for item in _classes(folder, folder, listing)]
+        strange = sorted({item.label for item in found} ^ nct_crc.CLASSES)
         if strange:
             raise InputError(
-                f"{root / name}: its nine classes are {', '.join(sorted(NCT_CLASSES))}; not as expected: "
+                f"{folder}: its nine classes are {', '.join(sorted(nct_crc.CLASSES))}; not as expected: "
                 f"{', '.join(strange)}. Unpack the archive again, or use kind: folder for other data"
             )
         listing.items += found

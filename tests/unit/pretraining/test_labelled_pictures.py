@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lile.data.nct_crc import CLASSES
 from lile.errors import InputError
 from lile.pretraining.census import Census, take_census
 from lile.pretraining.config import ColumnsConfig, DataConfig
-from lile.pretraining.sources import NCT_CLASSES, list_pictures
+from lile.pretraining.sources import list_pictures
 
 
 def folder(root: Path, **keys: Any) -> DataConfig:
@@ -168,7 +169,7 @@ def test_a_tables_root(patches, tmp_path):
 
 def nct(root: Path, each: int = 3) -> DataConfig:
     for part, kind in enumerate(("NCT-CRC-HE-100K", "CRC-VAL-HE-7K")):
-        for number, name in enumerate(sorted(NCT_CLASSES)):
+        for number, name in enumerate(sorted(CLASSES)):
             for place in range(each):
                 picture(root / kind / name / f"{name}-{place}.tif", seed=1000 * part + 10 * number + place)
     return DataConfig(kind="nct_crc", root=str(root), min_images=3)
@@ -176,7 +177,7 @@ def nct(root: Path, each: int = 3) -> DataConfig:
 
 def test_nct_crc_holds_out_the_other_patients(tmp_path):
     census = census_of(nct(tmp_path))
-    assert census.classes == sorted(NCT_CLASSES)
+    assert census.classes == sorted(CLASSES)
     assert census.split
     assert {item.name.split("/")[0]: item.split for item in census.items} == {
         "NCT-CRC-HE-100K": "train", "CRC-VAL-HE-7K": "held_out"
@@ -193,3 +194,14 @@ def test_nct_crc_with_other_classes(tmp_path):
     shutil.rmtree(tmp_path / "CRC-VAL-HE-7K" / "TUM")
     with pytest.raises(InputError, match=r"CRC-VAL-HE-7K: its nine classes are .*; not as expected: TUM"):
         list_pictures(data)
+
+
+def test_nct_crc_is_the_same_data_however_it_was_unpacked(tmp_path):
+    digest = census_of(nct(tmp_path)).digest
+    for part in ("NCT-CRC-HE-100K", "CRC-VAL-HE-7K"):
+        shutil.move(tmp_path / part, tmp_path / "there")
+        shutil.move(tmp_path / "there", tmp_path / part / part)
+        (tmp_path / part / ".unpacked.json").write_text("{}")
+    census = census_of(DataConfig(kind="nct_crc", root=str(tmp_path), min_images=3))
+    assert census.digest == digest
+    assert census.report == []

@@ -168,7 +168,9 @@ def test_schema_and_code_have_the_same_defaults(tmp_path):
         full = PretrainConfig.from_dict(block).to_dict()
         named = {key: value for key, value in full["data"].items() if key in block["data"]}
         assert {**full, "data": named} == block
-        bare = {"data": {key: block["data"][key] for key in ("kind", "root", "file") if key in block["data"]}}
+        bare = {
+            "data": {key: block["data"][key] for key in ("kind", "root", "file", "download") if key in block["data"]}
+        }
         assert PretrainConfig.from_dict({**bare, "start": block["start"]}).to_dict() == full
 
 
@@ -196,6 +198,7 @@ def test_a_mistake_in_a_block_ends_before_any_job(tmp_path, block, words):
     ("data", "words"),
     [
         ("{kind: folder}", "root is missing"),
+        ("{kind: nct_crc, root: my/nct}", "but a download goes to resources/nct_crc. Leave root out, or set download"),
         ("{kind: csv, file: x.csv, group_pattern: a}", "group_pattern: unknown key"),
         ("{kind: folder, root: x, group_pattern: '(a)(b)'}", "has 2 groups; put one pair of round brackets"),
         ("{kind: folder, root: x, group_pattern: '(a'}", "is no regular expression"),
