@@ -149,6 +149,16 @@ def test_a_text_of_no_image_is_refused():
         list(text_links(["a"], [pd.DataFrame([("z", "Glands.")], columns=["image_id", "text"])]))
 
 
+def test_without_pictures_texts_alone_are_compared(caplog):
+    images = pd.DataFrame({"image_id": ["dev:0", "dev:1", "dev:2"], "path": [f"no/such.npy#{n}" for n in range(3)]})
+    texts = pd.DataFrame({"image_id": images["image_id"], "text": ["A dog.", "a dog", "A cat."]})
+    with caplog.at_level("INFO", "lile"):
+        found = find_duplicates(images, texts, texts[:0], bits=32, workers=1, pictures=False)
+    assert found[["kind", "image_a", "image_b"]].to_numpy().tolist() == [["same_text", "dev:0", "dev:1"]]
+    assert "3 images: links of same_text 1" in caplog.text
+    assert "no pictures: texts alone" in caplog.text
+
+
 def test_the_table_on_disk(tmp_path: Path):
     for name, seed in (("a", 0), ("b", 1), ("c", 0)):
         picture(seed).save(tmp_path / f"{name}.png")

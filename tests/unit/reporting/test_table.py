@@ -372,6 +372,11 @@ def test_the_page_says_how_many_test_images_have_a_twin_in_training(results):
     assert "**2 of 8 test images (25.0 %) have a twin in training**" in page
     assert "within 32 of 256 bits 1; a text in common 2; picture and text 1." in page
     assert str(path) in json.loads((results / "tables" / "demo.manifest.json").read_text())["inputs"]
+    write(path, made_up_leaks(any=3, same_text=3) | {"pictures": False})
+    page = make(results)[1]
+    assert "**3 of 8 test images (37.5 %) share a text with a training image**" in page
+    assert "the data have no pictures to compare" in page
+    assert "256 bits" not in page
     write(path, {"test": {}})
     with pytest.raises(InputError, match=r"leaks\.json: not as the rule leaks"):
         make(results)
