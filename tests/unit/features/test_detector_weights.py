@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.error import URLError
 
-import detector_cases
 import pytest
 import torch
 from safetensors.torch import save_file
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights
 
+import detector_cases
 from lile.checks.encoders import check_encoder
 from lile.checks.findings import Check
+from lile.config import read_schema
 from lile.errors import InputError
 from lile.features import detector
 from lile.features.detector import build_detector
@@ -181,3 +182,11 @@ def test_the_check_before_any_job_says_what_the_job_would(there, monkeypatch):
     saved(there / "hub" / "checkpoints" / PUBLISHED_FILE)
     saved(there / "w" / "a.pth")
     assert (found("torchvision").status, found("w").status) == ("PASS", "PASS")
+
+
+def test_the_schema_and_the_code_have_the_same_defaults():
+    keys = read_schema()["$defs"]["encoder_faster_rcnn"]["properties"]
+    config = DetectorConfig(weights="random")
+    assert {name: keys[name]["default"] for name in ("regions", "nms_iou", "confidence", "batch_size")} == {
+        name: getattr(config, name) for name in ("regions", "nms_iou", "confidence", "batch_size")
+    }
