@@ -16,7 +16,7 @@ from benchmarks import report
 from benchmarks.harness import Options, Result
 from benchmarks.machine import ROOT, machine
 
-SECTIONS = ("pairs", "training", "gpu", "size", "fold", "bfloat16", "store", "memory")
+SECTIONS = ("pairs", "training", "gpu", "size", "fold", "bfloat16", "store", "memory", "features", "epoch")
 
 
 def main(words: Sequence[str] | None = None) -> int:

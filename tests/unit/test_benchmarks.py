@@ -176,6 +176,18 @@ def test_memory_reads_an_epoch_of_growing_stores(tmp_path):
     assert (table["reading_MiB"] <= table["training_MiB"]).all()
 
 
+def test_features_compares_extraction_with_its_bare_stem(tmp_path):
+    table = measured("features", tmp_path)
+    check_spreads(table)
+    assert (table["of_bare_high"] * table["bare_images/s_high"] >= table["extraction_images/s_low"]).all()
+
+
+def test_epoch_compares_steps_that_begin_with_the_same_loss(tmp_path):
+    table = measured("epoch", tmp_path)
+    check_spreads(table)
+    assert table["times_faster"].notna().all()
+
+
 def test_gpu_is_left_out_without_one_and_says_so(tmp_path, capsys, monkeypatch):
     from benchmarks import run
 
