@@ -219,7 +219,9 @@ def source_files(config: Config, name: str) -> list[str]:
     if kind == "precomputed":
         return files_of(dataset)
     if kind in ARCHIVES and dataset["download"]:
-        return [f"{dataset['root']}/{archive}.unpacked" for archive in ARCHIVES[kind]]
+        unpacked = [f"{dataset['root']}/{archive}.unpacked" for archive in ARCHIVES[kind]]
+        own = str(dataset.get("split_file"))  # a split of one's own for the images that are fetched
+        return [*unpacked, own] if not own.startswith(f"{dataset['root']}/") and Path(own).is_file() else unpacked
     listed = {
         "arch": [f"{dataset.get('root')}/{archive}/captions.json" for archive in ARCHIVES["arch"]],
         "coco": [str(dataset.get("split_file")), *annotation_files(str(dataset.get("root"))).values()],

@@ -154,6 +154,8 @@ def test_sources_are_inputs_where_they_are_there(config, tmp_path, monkeypatch):
     ]
     coco = [f"resources/coco/{name}.unpacked" for name in ("train2014", "val2014", "annotations", "split")]
     assert stages.source_files(config, "coco") == coco
+    Path("mine.json").write_text("{}")
+    assert stages.source_files(put(config, "datasets.coco.split_file", "mine.json"), "coco") == [*coco, "mine.json"]
     assert stages.source_files(config, "flickr8k_coco") == []
     Path("work/flickr8k_coco/annotations").mkdir(parents=True)
     for name in ("dataset_flickr8k.json", "annotations/captions_val2014.json"):

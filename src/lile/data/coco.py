@@ -124,9 +124,12 @@ def read_split(path: Path) -> SplitFile:
     files: set[tuple[str, str]] = set()
     for number, row in enumerate(rows, start=1):
         listed = _listed(str(number), row, dataset)
-        if not isinstance(listed, ReportRow):
+        if isinstance(listed, Listed):
             listed = _unless_repeated(listed, ids, files)
-        (found.lost if isinstance(listed, ReportRow) else found.images).append(listed)  # type: ignore[arg-type]
+        if isinstance(listed, Listed):
+            found.images.append(listed)
+        else:
+            found.lost.append(listed)
     return found
 
 
@@ -185,16 +188,13 @@ def _is_plain(path: object) -> bool:
 
 def _unless_repeated(listed: Listed, ids: set[str], files: set[tuple[str, str]]) -> Listed | ReportRow:
     """Return an image that is new, and remember it; else a line that drops it: the first holds."""
-    reason = ""
-    if listed.image_id in ids:
-        reason = "id_repeated"
-    elif (listed.folder, listed.filename) in files:
-        reason = "image_listed_twice"
-    if reason:
-        name = PurePosixPath(listed.folder, listed.filename)
-        return ReportRow(listed.row, "", "", "dropped", reason, f"{listed.image_id}, {name}: the first row of it holds")
+    file = (listed.folder, listed.filename)
+    if listed.image_id in ids or file in files:
+        reason = "id_repeated" if listed.image_id in ids else "image_listed_twice"
+        detail = f"{listed.image_id}, {PurePosixPath(*file)}: the first row of it holds"
+        return ReportRow(listed.row, "", "", "dropped", reason, detail)
     ids.add(listed.image_id)
-    files.add((listed.folder, listed.filename))
+    files.add(file)
     return listed
 
 
