@@ -1,12 +1,14 @@
-"""All checks of one dataset, in the order a person mends them: machine, data, encoders, splits, models."""
+"""All checks of one dataset, in the order a person mends them: machine, data, splits, encoders, models, estimate."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lile.checks.cost import check_cost
 from lile.checks.data import check_data, survey_of
 from lile.checks.encoders import check_encoders
 from lile.checks.environment import check_environment
@@ -14,6 +16,7 @@ from lile.checks.findings import Check, failed
 from lile.checks.models import check_models
 from lile.checks.splits import check_splits
 from lile.checks.stores import check_stores
+from lile.checks.survey import Survey
 from lile.errors import InputError
 
 
@@ -42,7 +45,7 @@ def check_machine(root: Path = Path()) -> list[Check]:
 def check_dataset(
     config: Mapping[str, Any], dataset: str, root: Path = Path(), *, every_item: bool = False
 ) -> list[Check]:
-    """Return what was found of one dataset: data, splits, encoders, stores, models.
+    """Return what was found of one dataset: data, splits, encoders, stores, models, estimate.
 
     Raises as :func:`run_checks`. ``every_item``: see :func:`lile.checks.stores.check_stores`.
     """
@@ -50,10 +53,13 @@ def check_dataset(
     if block is None:
         near = difflib.get_close_matches(dataset, config["datasets"], n=1) or sorted(config["datasets"])
         raise InputError(f"no dataset {dataset!r} in the config; try {' or '.join(near) or 'adding one'}")
-    findings = _guarded("data", lambda: _data_and_splits(block, root))
+    surveys: list[Survey | None] = []
+    findings = _guarded("data", lambda: _data_and_splits(block, root, surveys))
     findings += _guarded("encoders", lambda: check_encoders(config, dataset, root))
     findings += _guarded("tokens", lambda: check_stores(config, dataset, root, every_item=every_item))
     findings += _guarded("models", lambda: check_models(config, dataset))
+    for survey in surveys:  # none where the data cannot be read
+        findings += _guarded("estimate", partial(check_cost, config, dataset, survey, root))
     return findings
 
 
@@ -62,8 +68,10 @@ def failures(checks: Iterable[Check]) -> list[Check]:
     return [check for check in checks if check.status == "FAIL"]
 
 
-def _data_and_splits(block: Mapping[str, Any], root: Path) -> Iterable[Check]:
+def _data_and_splits(block: Mapping[str, Any], root: Path, surveys: list[Survey | None]) -> Iterable[Check]:
+    """Look at the data, and leave their counts in ``surveys``: a large file is read once."""
     survey = survey_of(block, root)
+    surveys.append(survey)
     yield from check_data(block, survey, root)
     yield from check_splits(block, survey)
 

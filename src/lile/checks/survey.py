@@ -20,6 +20,8 @@ from lile.errors import InputError
 
 SAMPLE = 20
 """Images named as a sample of all."""
+TEXTS = 1000
+"""At most so many captions are kept as a sample of all, and at least half as many where there are enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,26 @@ class Survey:
     """Number of images by the word, in lower case, that the table has for their split."""
     sample: Sequence[str] = ()
     """Some of the images, evenly spread over the table: as it writes their paths, or (COCO) where they lie."""
+    texts: Sequence[str] = ()
+    """Some of the captions, evenly spread over all."""
+    regions: tuple[int, int] | None = None
+    """Most regions of an image, and their width, where the data are regions."""
+
+
+class Spread:
+    """Keeps texts that are evenly spread over a stream of unknown length, at most :data:`TEXTS`."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._seen, self._step = 0, 1
+
+    def add(self, text: object) -> None:
+        """Take the stream's next text."""
+        if self._seen % self._step == 0 and isinstance(text, str) and text.strip():
+            self.texts.append(text)
+            if len(self.texts) == TEXTS:
+                self.texts, self._step = self.texts[::2], 2 * self._step
+        self._seen += 1
 
 
 def survey_pairs(block: Mapping[str, Any]) -> Survey:
@@ -51,7 +73,7 @@ def survey_pairs(block: Mapping[str, Any]) -> Survey:
     found: dict[str, None] = {}
     images: dict[str, str | None] = {}  # the word for its split; None beyond the limit
     groups: set[str] = set()
-    first = FirstImages(block.get("limit"))
+    first, spread = FirstImages(block.get("limit")), Spread()
     for row in read_rows(Path(block["file"])):
         tally["rows"] += 1
         tally["unreadable"] += bool(row.problem)
@@ -62,7 +84,10 @@ def survey_pairs(block: Mapping[str, Any]) -> Survey:
             word = str(cells["split"] or "").strip().lower()
             images[image] = word if first.takes(SPLIT_WORDS.get(word, word)) else None
         if image and images[image] is not None:
-            tally["captions"] += len(cells["caption"]) if isinstance(cells["caption"], list) else 1
+            captions = cells["caption"] if isinstance(cells["caption"], list) else [cells["caption"]]
+            tally["captions"] += len(captions)
+            for caption in captions:
+                spread.add(caption)
             # Without a group column equal captions make groups: never more than images, which is bound enough here.
             groups.add(str(cells["group"] or image))
     _check_columns(str(block["file"]), columns, list(found))
@@ -75,6 +100,7 @@ def survey_pairs(block: Mapping[str, Any]) -> Survey:
         unreadable_rows=tally["unreadable"],
         splits=Counter(taken.values()),
         sample=list(taken)[:: max(1, len(taken) // SAMPLE)][:SAMPLE],
+        texts=spread.texts,
     )
 
 
@@ -91,6 +117,10 @@ def survey_coco(block: Mapping[str, Any]) -> Survey:
     folders = image_folders(block, split.images)
     first = FirstImages(block["limit"])
     taken = [listed for listed in split.images if first.takes(listed.split)]
+    spread = Spread()
+    for listed in taken:
+        for caption in listed.captions[: block["captions_per_image"]]:
+            spread.add(caption)
     return Survey(
         rows=len(split.images) + len(split.lost),
         captions=sum(min(len(listed.captions), block["captions_per_image"]) for listed in taken),
@@ -101,6 +131,7 @@ def survey_coco(block: Mapping[str, Any]) -> Survey:
         sample=[
             str(folders[listed.folder] / listed.filename) for listed in taken[:: max(1, len(taken) // SAMPLE)][:SAMPLE]
         ],
+        texts=spread.texts,
     )
 
 
@@ -115,11 +146,23 @@ def survey_precomputed(block: Mapping[str, Any]) -> Survey:
     """
     first = FirstImages(block["limit"])
     taken: Counter[str] = Counter()
+    spread, regions, width = Spread(), 0, 0
     for split in open_splits(block):
         taken[split.name] += sum(first.takes(split.name) for _ in range(len(split)))
+        regions, width = max(regions, split.regions.shape[1]), max(width, split.regions.shape[2])
+        for caption in split.captions:
+            spread.add(caption)
     images = taken.total()
     captions = images * block["captions_per_image"]
-    return Survey(rows=captions, captions=captions, images=images, groups=images, splits=taken)
+    return Survey(
+        rows=captions,
+        captions=captions,
+        images=images,
+        groups=images,
+        splits=taken,
+        texts=spread.texts,
+        regions=(regions, width),
+    )
 
 
 def survey_arch(root: Path) -> Survey:
@@ -131,7 +174,7 @@ def survey_arch(root: Path) -> Survey:
     Raises:
         InputError: a set is missing, or its caption file is no JSON object of objects.
     """
-    captions, images = 0, 0
+    captions, images, spread = 0, 0, Spread()
     groups: set[str] = set()
     for archive in SETS:
         place = find_set(root, archive)
@@ -143,8 +186,10 @@ def survey_arch(root: Path) -> Survey:
         present = [row for row in rows.values() if str(row.get("uuid")) in files]
         captions += len(rows)
         images += len(present)
+        for row in present:
+            spread.add(row.get("caption"))
         groups.update(f"{archive}/{row.get('figure_id', row.get('uuid'))}" for row in present)
-    return Survey(rows=captions, captions=captions, images=images, groups=len(groups))
+    return Survey(rows=captions, captions=captions, images=images, groups=len(groups), texts=spread.texts)
 
 
 def _check_columns(file: str, columns: Mapping[str, str | None], found: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from lile.features import mobilenet
 from lile.features.encoder_config import RANDOM, EncoderConfig
 from lile.features.parts import own_randomness
 from lile.features.weights import origin_of, random_digest, resolve_weights, weight_files, weights_digest
+from lile.files import digest_of
 from lile.seeds import seed_for
 
 
@@ -31,7 +32,12 @@ def build_timm(config: EncoderConfig, seed: int) -> tuple[Any, dict[str, Any]]:
     random = config.weights == RANDOM
     folder = Path(str(config.config)) if random else resolve_weights(config.weights)
     hub_config = _hub_config(folder)
-    digest = random_digest(hub_config | (config.model_args or {}), seed) if random else weights_digest(folder)
+    said = {"model_args": config.model_args, "weights_keys": config.weights_keys}
+    asked = {name: value for name, value in said.items() if value is not None}
+    if random:
+        digest = random_digest(hub_config | asked, seed)
+    else:
+        digest = digest_of({"weights": weights_digest(folder)} | asked) if asked else weights_digest(folder)
     arguments = _arguments(config.model_args or {})
     if not random and config.weights_keys is not None:
         arguments["pretrained_cfg_overlay"] = _chosen_tensors(folder, config.weights_keys)
@@ -43,8 +49,7 @@ def build_timm(config: EncoderConfig, seed: int) -> tuple[Any, dict[str, Any]]:
             with own_randomness(seed_for(seed, "encoder", digest)):
                 model = _create(folder, pretrained=not random, img_size=config.image_size_px, **arguments)
     origin: dict[str, Any] = {"origin": RANDOM if random else origin_of(hub_config), "weights_digest": digest}
-    said = {"model_args": config.model_args, "weights_keys": config.weights_keys}
-    return model.eval(), origin | {name: value for name, value in said.items() if value is not None}
+    return model.eval(), origin | asked
 
 
 def _arguments(model_args: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +88,29 @@ def _chosen_tensors(folder: Path, keys: dict[str, str]) -> dict[str, Any]:
     return {"source": "", "file": "", "state_dict": chosen}
 
 
+def unweighted(config: EncoderConfig, place: Path | str) -> Any:
+    """Return a model of which only the shapes are real: it needs no weights, no memory and no time.
+
+    Args:
+        config: of an image encoder of timm.
+        place: the folder with its config.json, or an architecture of timm.
+
+    Raises:
+        InputError: it cannot be built.
+    """
+    import torch
+
+    if isinstance(place, Path):
+        _hub_config(place)
+    arguments = _arguments(config.model_args or {})
+    with torch.device("meta"):
+        model = _create(place, pretrained=False, **arguments)
+        size = getattr(getattr(model, "patch_embed", None), "img_size", None)
+        if size is not None and tuple(size) != (config.image_size_px,) * 2:
+            model = _create(place, pretrained=False, img_size=config.image_size_px, **arguments)
+    return model.eval()
+
+
 def _hub_config(folder: Path) -> dict[str, Any]:
     """Read ``config.json`` and make sure that timm knows the architecture."""
     import timm
@@ -103,12 +131,13 @@ def _hub_config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _create(folder: Path, *, pretrained: bool, **arguments: Any) -> Any:
+def _create(place: Path | str, *, pretrained: bool, **arguments: Any) -> Any:
     import timm
 
     # The classifier stays until the weights are in: timm loads strictly only where its size is the published one.
     try:
-        return timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **arguments)
+        name = f"local-dir:{place}" if isinstance(place, Path) else place
+        return timm.create_model(name, pretrained=pretrained, **arguments)
     except Exception as error:  # timm, torch and safetensors each raise kinds of their own on files that do not fit
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{folder}: the model cannot be built from it: {reason}") from error
+        raise InputError(f"{place}: the model cannot be built from it: {reason}") from error

@@ -12,7 +12,7 @@ import pytest
 
 from karpathy import write_coco
 
-FOLDS = {"by": "cross_validation", "count": 2, "group_by": "group", "validation": 0.1}
+FOLDS = {"by": "cross_validation", "count": 2, "seeds": 1, "group_by": "group", "validation": 0.1}
 COLUMNS = {"image": "image", "caption": "caption", "group": None, "split": "split", "id": None}
 
 
@@ -52,7 +52,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def config() -> dict[str, Any]:
     """The complete config of that folder."""
     encoders = {"image": "vit", "text": "roberta"}
-    common = {"encoders": encoders, "folds": dict(FOLDS), "shards": 1, "verify": "decode"}
+    common = {"encoders": encoders, "folds": dict(FOLDS), "shards": 1, "verify": "decode", "same_data_as": None}
+    common |= {"descriptions": "sentences"}
     archives = {name: {"url": f"https://example.org/{name}.zip"} for name in ("books_set", "pubmed_set")}
     return {
         "seed": 0,
@@ -63,7 +64,13 @@ def config() -> dict[str, Any]:
         },
         "encoders": {
             "vit": {"modality": "image", "library": "timm", "weights": "random", "config": "vit"},
-            "roberta": {"modality": "text", "library": "transformers", "weights": "random", "config": "roberta"},
+            "roberta": {
+                "modality": "text",
+                "library": "transformers",
+                "weights": "random",
+                "config": "roberta",
+                "max_tokens": 32,
+            },
         },
         "models": {"lile": {"maps": 4, "width": 32}},
         "tables": {"all": {"dataset": "own", "models": ["lile"], "published": None}},

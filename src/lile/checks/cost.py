@@ -1,0 +1,210 @@
+"""What a dataset's tables will take before anything starts: disk, memory, and time where a rate was measured here.
+
+All of it follows from counts and shapes (:mod:`lile.checks.sizes`, :mod:`lile.checks.shapes`); no weights are loaded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lile.checks.findings import Check, passed, warned
+from lile.checks.shapes import Shape, stored_shape
+from lile.checks.sizes import (
+    INDEX_BYTES,
+    TEXT_BYTES,
+    Counts,
+    bytes_there,
+    counts_of,
+    in_words,
+    store_bytes,
+    tokens_per_text,
+)
+from lile.checks.survey import Survey
+from lile.checks.times import check_times
+from lile.stages import data_of, encoder_of, folds_of, rows_below, store_of
+
+ADAM_COPIES = 4
+"""Numbers held for each that is trained: itself, its gradient and Adam's two moments."""
+SAVED_COPIES = 4
+"""On disk while a row trains: the checkpoint with both moments, and the best weights."""
+ACTIVATIONS = 68
+"""Bytes for each token and unit of width that a block keeps for the gradient, in 32 bits: twice the 34 that Korthikanti
+et al. (2022, arXiv 2205.05198, section 4.1) count in 16 bits for all but the attention itself."""
+
+
+def check_cost(config: Mapping[str, Any], dataset: str, survey: Survey | None, root: Path) -> Iterator[Check]:
+    """Yield what a dataset's tables will take.
+
+    Args:
+        config: complete; ``tables`` may be absent where only the data are checked.
+        dataset: a key of ``datasets``.
+        survey: its counts; ``None`` where the data are still to be downloaded.
+        root: the working folder.
+    """
+    counts = counts_of(config["datasets"][dataset], survey)
+    rows = _rows(config, dataset)
+    stores = _stores(config, dataset, rows)
+    total, there = 0, 0
+    for name, modality in stores.items():
+        shape = stored_shape(config["encoders"][name], survey, root)
+        if shape is None:
+            yield passed(f"store {name}", "its size is known once the encoder's config.json is here")
+            continue
+        found = _store(config["encoders"][name], modality, shape, counts)
+        size = store_bytes(*found, shape)
+        total, there = total + size, there + bytes_there(_shards(config, dataset, name), root)
+        yield passed(f"store {name}", _described(modality, *found, shape, counts, size))
+    yield from _disk(config, dataset, rows, (total, there), root)
+    yield _memory(config, dataset, rows, counts, survey, root)
+    yield from check_times(
+        config, dataset, rows, {name: _items(modality, counts) for name, modality in stores.items()}, root
+    )
+
+
+def _rows(config: Mapping[str, Any], dataset: str) -> list[str]:
+    """The rows of a dataset's tables that are trained or given, less those of ablations, which are made on demand."""
+    tables = config.get("tables", {}).values()
+    shown = [row for table in tables if table["dataset"] == dataset for row in table["models"] if "__" not in row]
+    rows = [*shown, *(below for row in shown for below in rows_below(config["models"], row))]
+    trained = [row for row in rows if config["models"].get(row, {}).get("kind") == "trained"]
+    return list(dict.fromkeys(trained))
+
+
+def _stores(config: Mapping[str, Any], dataset: str, rows: list[str]) -> dict[str, str]:
+    """The encoders whose stores are made: name and modality, images first."""
+    found = {}
+    for modality in ("image", "text"):
+        used = [encoder_of(config, dataset, row, modality) for row in rows]
+        for name in used or [config["datasets"][dataset]["encoders"][modality]]:
+            if name is not None and name in config["encoders"]:
+                found[store_of(config, name)] = modality
+    return found
+
+
+def _items(modality: str, counts: Counts) -> int:
+    return counts.images if modality == "image" else counts.descriptions
+
+
+def _store(block: Mapping[str, Any], modality: str, shape: Shape, counts: Counts) -> tuple[int, float]:
+    """Items of a store, and tokens of an item."""
+    tokens = shape.tokens or tokens_per_text(counts.texts, block["max_tokens"])
+    return _items(modality, counts), tokens
+
+
+def _described(modality: str, items: int, tokens: float, shape: Shape, counts: Counts, size: int) -> str:
+    each = f"{tokens:.0f}" if shape.tokens else f"about {tokens:.1f}"
+    boxes = " with boxes" if shape.boxes else ""
+    source = "" if modality == "image" or shape.tokens else f" (texts {counts.texts.source})"
+    what = "images" if modality == "image" else "texts"
+    return f"{items:,} {what} x {each} tokens of {shape.width}{boxes}: {in_words(size)}{source}"
+
+
+def _shards(config: Mapping[str, Any], dataset: str, encoder: str) -> list[str]:
+    folder = f"results/{data_of(config, dataset)}/features/{encoder}"
+    return [f"{folder}/shard-{number}.h5" for number in range(config["datasets"][dataset]["shards"])]
+
+
+def _disk(
+    config: Mapping[str, Any], dataset: str, rows: list[str], stores: tuple[int, int], root: Path
+) -> Iterator[Check]:
+    """Compare what will be written with what is free, folder by folder."""
+    kept = sum(4 * trained_numbers(config, dataset, row) for row in rows) * len(folds_of(config, dataset))
+    training = SAVED_COPIES * 4 * max((trained_numbers(config, dataset, row) for row in rows), default=0)
+    made = f"token stores {in_words(stores[0])}, weights {in_words(kept)} for {len(rows)} rows"
+    made += f", {in_words(training)} for each that is in training"
+    needs = {"results": (max(0, stores[0] - stores[1]) + kept + training, made)}
+    block = config["datasets"][dataset]
+    sizes = [archive.get("size") for archive in block.get("archives", {}).values()] if block.get("download") else []
+    if sizes and not (root / str(block["root"])).is_dir():
+        if None in sizes:
+            yield passed("disk needed in resources/", "the archives say their size when they are fetched")
+        else:
+            # JPEGs do not shrink in a zip: unpacked they are as large.
+            beside = sum(sizes) if block["keep_archives"] else max(sizes)
+            said = f"archives {in_words(sum(sizes))}, unpacked as much, with one archive at a time beside what is in it"
+            needs["resources"] = (sum(sizes) + beside, said)
+    yield from _rooms(needs, root)
+
+
+def _rooms(needs: Mapping[str, tuple[int, str]], root: Path) -> Iterator[Check]:
+    """Hold what each folder needs against its disk, which may be another's, too."""
+    places = {
+        folder: next(path for path in (root / folder, *(root / folder).absolute().parents) if path.exists())
+        for folder in needs
+    }
+    for folder, (needed, said) in needs.items():
+        disk = places[folder].stat().st_dev
+        together = sum(size for other, (size, _) in needs.items() if places[other].stat().st_dev == disk)
+        free = shutil.disk_usage(places[folder]).free
+        found = f"{in_words(needed)} more ({said}); {in_words(free)} are free"
+        if together > free:
+            beside = f"; with the other folders on this disk it is {in_words(together)}" if together > needed else ""
+            fix = f"free some space, or put {folder}/ on a larger disk"
+            yield warned(f"disk needed in {folder}/", found + beside, fix)
+        else:
+            yield passed(f"disk needed in {folder}/", found)
+
+
+def trained_numbers(config: Mapping[str, Any], dataset: str, row: str) -> int:
+    """Return about how many numbers a row trains, from the widths that are known; 0 where nothing is.
+
+    A block has 12 H^2 + 13 H. A head of maps has H^2 / 2 + H d on each side, and the gates 8 d^2; other heads are of
+    that order.
+    """
+    block, total = config["models"][row], 0
+    if not block["training"]["epochs"]:
+        return 0
+    for modality in ("image", "text"):
+        name = encoder_of(config, dataset, row, modality)
+        shape = None if name is None else stored_shape(_backbone(config["encoders"][name]), None, Path())
+        if name is not None and shape is not None:
+            blocks = config["encoders"][name].get("trainable_blocks", 0)
+            total += blocks * (12 * shape.width**2 + 13 * shape.width)
+            total += shape.width**2 // 2 + shape.width * block["width"]
+    return total + (8 * block["width"] ** 2 if block["matching"]["kind"] == "iterative" and block["steps"] > 1 else 0)
+
+
+def _backbone(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A region ViT as the timm model whose blocks it has."""
+    if block.get("library") != "region_vit":
+        return dict(block)
+    return {key: block[key] for key in ("modality", "weights", "config", "trainable_blocks")}
+
+
+def _memory(
+    config: Mapping[str, Any], dataset: str, rows: list[str], counts: Counts, survey: Survey | None, root: Path
+) -> Check:
+    """The largest training, and scoring."""
+    index = INDEX_BYTES * (counts.images + counts.descriptions) + TEXT_BYTES * counts.descriptions
+    training = max((_training_bytes(config, dataset, row, counts, survey, root) for row in rows), default=0)
+    found = [
+        f"about {in_words(training)} for the largest row's weights, gradients and one batch",
+        f"{in_words(index)} for ids and texts, whatever the stores' size",
+        f"{in_words(counts.score_bytes)} for all scores of {counts.test_images:,} test images",
+    ]
+    return passed("memory", f"{'; '.join(found)}. torch itself comes on top")
+
+
+def _training_bytes(
+    config: Mapping[str, Any], dataset: str, row: str, counts: Counts, survey: Survey | None, root: Path
+) -> int:
+    """Weights with Adam's copies, and what one batch keeps for the gradient of the blocks that train."""
+    total = ADAM_COPIES * 4 * trained_numbers(config, dataset, row)
+    batch = config["models"][row]["training"]["batch_size"]
+    for modality in ("image", "text"):
+        name = encoder_of(config, dataset, row, modality)
+        if name is None:
+            continue
+        block = config["encoders"][name]
+        shape = stored_shape(config["encoders"][store_of(config, name)], survey, root)
+        inner = stored_shape(_backbone(block), survey, root)
+        if shape is None or inner is None:
+            continue
+        tokens = shape.tokens or tokens_per_text(counts.texts, block["max_tokens"])
+        # A region ViT hands the gradient through its frozen blocks, too.
+        blocks = 12 if block.get("library") == "region_vit" else block.get("trainable_blocks", 0)
+        total += round(batch * tokens * (4 * shape.width + ACTIVATIONS * inner.width * blocks))
+    return total
