@@ -37,9 +37,6 @@ from lile.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-MOST = 65504.0
-"""The largest number of float16."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -219,15 +216,15 @@ def _examined(split: Split, images: int) -> Iterator[Finding]:
 
 
 def _check_equal(split: Split, window: Window) -> None:
-    """Raise ``InputError`` where the rows of one image differ in any bit."""
+    """Raise ``InputError`` where the rows of one image differ in any bit; s of them are an image's."""
     import numpy as np
 
-    bits = f"u{split.regions.dtype.itemsize}"  # a NaN equals itself
-    rows_nsX = window.rows.view(bits).reshape(-1, split.stride, *window.rows.shape[1:])
-    # Two numbers for each image: faster than to compare, and no copy of the window.
-    different = [at for at in range(1, split.stride) if not np.array_equal(rows_nsX[:, at], rows_nsX[:, 0])]
-    for at in different[:1]:
-        image = int(np.flatnonzero((rows_nsX[:, at] != rows_nsX[:, 0]).any(axis=(1, 2)))[0])
+    kind = f"u{split.regions.dtype.itemsize}"  # a NaN equals itself
+    bits_nsRD = window.rows.view(kind).reshape(-1, split.stride, *window.rows.shape[1:])
+    for at in range(1, split.stride):
+        if np.array_equal(bits_nsRD[:, at], bits_nsRD[:, 0]):
+            continue
+        image = int(np.flatnonzero((bits_nsRD[:, at] != bits_nsRD[:, 0]).any(axis=(1, 2)))[0])
         row = window.start + image * split.stride
         raise InputError(
             f"{split.regions.path}: rows {row} and {row + at} differ, but the array has a row per caption and they "
@@ -238,11 +235,14 @@ def _check_equal(split: Split, window: Window) -> None:
 
 def _window_findings(rows: np.ndarray) -> Iterator[Finding]:
     """Yield what is to say of each image's regions [n, R, D]."""
+    import numpy as np
+
+    most = float(np.finfo(np.float16).max)
     flat = rows.reshape(len(rows), -1)
     # A NaN makes both a NaN, which no comparison lets through.
     for low, high in zip(flat.min(axis=1).tolist(), flat.max(axis=1).tolist(), strict=True):
-        if not (low >= -MOST and high <= MOST):
-            yield "dropped", "image_regions_not_finite", f"values from {low} to {high}; the store holds up to {MOST:g}"
+        if not (low >= -most and high <= most):
+            yield "dropped", "image_regions_not_finite", f"values from {low} to {high}; the store holds up to {most:g}"
         elif low == high == 0:
             yield "dropped", "image_regions_zero", "all zero: the detector's job failed on this image"
         else:

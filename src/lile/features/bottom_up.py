@@ -35,9 +35,6 @@ log = logging.getLogger(__name__)
 LINE_BYTES = 1 << 26
 """A line is longer only where the file has lost its line ends: 100 boxes of 2,048 numbers are 1.1 MB."""
 
-MOST = 65504.0
-"""The largest number of float16, in which the store holds them."""
-
 _OUTSIDE_PX = 1.0  # rounding; boxes further outside belong to another size
 _NUMBER = re.compile(r"(\d+)(?:\.[A-Za-z]+)?$")
 _CUT = "Is the line cut, or the file damaged? Get the file again"
@@ -237,8 +234,8 @@ def decoded(line: Line, width: int) -> tuple[np.ndarray, np.ndarray]:
             f"{line.where}: features hold {len(features)} numbers, not {width} of {count} boxes each; the first line "
             f"has width {width}. {_CUT}"
         )
-    if not (np.abs(features) <= MOST).all():
-        raise InputError(f"{line.where}: a feature is not finite or beyond float16 ({MOST:g}). {_CUT}")
+    if not (np.abs(features) <= np.finfo(np.float16).max).all():
+        raise InputError(f"{line.where}: a feature is not finite or beyond float16 (65504), the store's type. {_CUT}")
     return features.reshape(count, width), _shares(line, boxes_px.reshape(count, 4))
 
 
