@@ -123,9 +123,8 @@ def _disk(
             yield passed("disk needed in resources/", "the archives say their size when they are fetched")
         else:
             # JPEGs do not shrink in a zip: unpacked they are as large.
-            beside = sum(sizes) if block["keep_archives"] else max(sizes)
-            said = f"archives {in_words(sum(sizes))}, unpacked as much, with one archive at a time beside what is in it"
-            needs["resources"] = (sum(sizes) + beside, said)
+            said = f"archives {in_words(sum(sizes))}, and as much unpacked"
+            needs["resources"] = (2 * sum(sizes), said)
     yield from _rooms(needs, root)
 
 

@@ -98,6 +98,31 @@ def test_coco_before_its_download(shipped, tmp_path):
     assert not any(name.startswith("time ") for name in found), "a rate that nobody measured"
 
 
+def test_the_page_on_coco_has_the_sizes_that_the_code_computes(shipped, project_root):
+    counts = counts_of(shipped["datasets"]["coco"], None)
+    text = tokens_per_text(counts.texts, 128)
+    rows = [
+        ("36 regions of torchvision's Faster R-CNN, with boxes", counts.images, 36, 1024, True),
+        ("36 regions of bottom-up attention (TSV), with boxes", counts.images, 36, 2048, True),
+        ("the same as SCAN's or IMRAM's `.npy`, without boxes", counts.images, 36, 2048, False),
+        ("patches and class token of a ViT-base/16 at 224 px", counts.images, 197, 768, False),
+        ("a DINOv2 giant or H-optimus at 224 px", counts.images, 261, 1536, False),
+        ("one vector of CLIP ViT-L/14", counts.images, 1, 768, False),
+        ("words after layer 6 of `roberta-base`", counts.descriptions, text, 768, False),
+        ("one vector of CLIP's text side", counts.descriptions, 1, 768, False),
+    ]
+    expected = [
+        f"| {name} | {items:,} | {tokens:.4g} | {width:,} | "
+        f"{in_words(store_bytes(items, tokens, Shape(tokens=0, width=width, boxes=boxes)))} |"
+        for name, items, tokens, width, boxes in rows
+    ]
+    page = (project_root / "docs" / "coco.md").read_text(encoding="utf-8")
+    section = page.partition("## Before you start: disk, time, memory")[2].partition("\n## ")[0]
+    found = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| store")]
+    assert found == expected, "\n".join(expected)
+    assert f"{in_words(counts.score_bytes)}" in section
+
+
 def test_a_limit_is_per_split(shipped, tmp_path):
     shipped["datasets"]["coco"]["limit"] = 1000
     assert said(shipped, "coco", tmp_path)["store coco_regions"].startswith("3,000 images")
@@ -106,7 +131,7 @@ def test_a_limit_is_per_split(shipped, tmp_path):
 def test_too_little_disk_is_said_before_it_is_full(shipped, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, int(50e9)))
     rooms = [check for check in check_cost(shipped, "coco", None, tmp_path) if check.name.startswith("disk")]
-    # 28 GB of results and 34 GB of pictures fit alone, but not together on one disk.
+    # 28 GB of results and 41 GB of pictures fit alone, but not together on one disk.
     assert [check.status for check in rooms] == ["WARN", "WARN"]
     assert "with the other folders on this disk it is 6" in rooms[0].found
     assert "on a larger disk" in rooms[0].fix
