@@ -54,6 +54,12 @@ class DetectorConfig:
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
                 raise InputError(f"encoders: {name} is {value!r}, it must be a number from 0 to 1")
 
+    def rule(self) -> dict[str, Any]:
+        """Return how regions are chosen, as a store keeps it: stores of another rule are refused."""
+        how = "best class of each proposal, suppressed over all classes, features pooled again at the final box"
+        numbers = {"nms_iou": float(self.nms_iou), "confidence": float(self.confidence)}
+        return {"most": self.regions, **numbers, "rule": how}
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DetectorConfig:
         """Check a config block.

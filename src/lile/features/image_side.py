@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from lile.features.detector_config import LIBRARY, DetectorConfig
 from lile.features.encoder_config import RANDOM
 from lile.features.libraries import REGION_VIT, reads_pictures
 from lile.features.parts import PassThrough
@@ -87,4 +88,8 @@ def open_image_store(
         from lile.features.image_encoder import load_image_encoder
 
         return TokenStore(shards, expect=load_image_encoder(dict(block), seed).about())
-    return TokenStore(shards, expect={"library": library}, geometry=geometry)
+    expect: dict[str, Any] = {"library": library}
+    if library == LIBRARY:
+        # Without its weights' digest: a detector need not be there to train on its regions.
+        expect |= {"regions": DetectorConfig.from_dict(dict(block)).rule()}
+    return TokenStore(shards, expect=expect, geometry=geometry)

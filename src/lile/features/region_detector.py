@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 LEAST_SIDE_PX = 1e-2
 """A narrower box is empty: torchvision's own limit."""
 
-RULE = "best class of each proposal, suppressed over all classes, features pooled again at the final box"
-
 
 @dataclass(frozen=True, slots=True)
 class Regions:
@@ -82,8 +80,6 @@ class RegionDetector:
     def about(self) -> dict[str, Any]:
         """Return what made the regions: weights, rule and transform, as JSON-able values."""
         transform = self.model.transform
-        config = self.config
-        rule = {"most": config.regions, "nms_iou": float(config.nms_iou), "confidence": float(config.confidence)}
         resized = {
             "min_size_px": transform.min_size[-1],
             "max_size_px": transform.max_size,
@@ -92,9 +88,9 @@ class RegionDetector:
         normalised = {"mean": list(transform.image_mean), "std": list(transform.image_std)}
         return {
             "library": LIBRARY,
-            "weights": config.weights,
+            "weights": self.config.weights,
             **self.facts,
-            "regions": {**rule, "rule": RULE},
+            "regions": self.config.rule(),
             "transform": {**resized, **normalised},
             "precision": str(self.half or torch.float32).removeprefix("torch."),
         }

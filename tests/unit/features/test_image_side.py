@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lile.errors import InputError
+from lile.features.detector_config import DetectorConfig
 from lile.features.image_encoder import load_image_encoder
 from lile.features.image_side import load_image_side, open_image_store
 from lile.features.parts import PassThrough
@@ -26,7 +27,8 @@ def regions(tmp_path: Path) -> Path:
         (f"i{number}", rng.standard_normal((count, FEATURES)), np.sort(rng.random((count, 4)), axis=1))
         for number, count in enumerate((3, 1, 5))
     ]
-    write_store(path, items, {"library": "faster_rcnn", "origin": "random", "encoder": "boxes"})
+    rule = DetectorConfig(weights="random", regions=5).rule()
+    write_store(path, items, {"library": "faster_rcnn", "origin": "random", "encoder": "boxes", "regions": rule})
     return path
 
 
@@ -75,3 +77,8 @@ def test_a_store_of_another_kind_is_refused(regions, vit, tiny_deit, library):
         block |= {"weights": str(tiny_deit), "trainable_blocks": 1, "image_size_px": 32}
     with pytest.raises(InputError, match="library 'faster_rcnn' instead of"):
         open_image_store(block, 0, [regions])
+
+
+def test_regions_chosen_by_another_rule_are_refused(regions, vit):
+    with pytest.raises(InputError, match=r"'most': 5.*instead of.*'most': 6"):
+        open_image_store({**vit["source"], "regions": 6}, 0, [regions])
