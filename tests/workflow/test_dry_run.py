@@ -212,7 +212,9 @@ def test_every_rule_is_logged_timed_and_watched(name):
     assert "\n    benchmark:" in block
     assert "localrule: True" in block or "retries:" not in block, "under SLURM retries in a rule multiply"
     if name != "check":
-        assert f'code=code("{name}.py")' in block
+        ran = re.findall(r'script=script\("(\w+\.py)"\)', block)
+        assert len(ran) == 1
+        assert re.findall(r'\bcode=code\("(\w+\.py)"\)', block) == ran, "what is watched is what runs"
         assert name == "convert_weights" or "slice_of(" in block
 
 
