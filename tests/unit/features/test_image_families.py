@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from lile.errors import InputError
+from lile.features.encoder_config import EncoderConfig
 from lile.features.image_encoder import load_image_encoder
+from lile.features.timm_model import unweighted
 
 SMALL = {"embed_dim": 24, "depth": 3, "num_heads": 3, "img_size": 32, "patch_size": 8}
 
@@ -189,3 +191,13 @@ def test_kimianets_densenet_is_read_under_the_names_it_was_saved_with(save_timm,
 def test_wrong_arguments_are_refused(tiny_deit, change, words):
     with pytest.raises(InputError, match=words):
         load_image_encoder(block(tiny_deit, **change), seed=0)
+
+
+@pytest.mark.parametrize(("name", "size_px", "shape"), [("conch", 448, (785, 768)), ("kimianet", 224, (49, 1024))])
+def test_the_shipped_configs_are_those_architectures(project_root, name, size_px, shape):
+    folder = project_root / "config" / "encoders" / name
+    config = EncoderConfig.from_dict(block("random", config=str(folder), image_size_px=size_px), "image")
+    model = unweighted(config, folder)
+    features = model.forward_features(torch.empty(1, 3, size_px, size_px, device="meta"))
+    tokens = features if features.ndim == 3 else features.flatten(2).transpose(1, 2)
+    assert tokens.shape[1:] == shape
