@@ -19,28 +19,7 @@ from lile.features.image_encoder import ImageEncoder, load_image_encoder
 from lile.features.text_encoder import TextEncoder, load_text_encoder
 
 SIZE_PX = (500, 375)  # of a photograph, as COCO's and Flickr's mostly are
-WORDS = [
-    "a",
-    "sheet",
-    "of",
-    "large",
-    "cells",
-    "with",
-    "dense",
-    "nuclei",
-    "and",
-    "few",
-    "mitoses",
-    "in",
-    "the",
-    "stroma",
-    "beside",
-    "a",
-    "gland",
-    "of",
-    "the",
-    "colon",
-]
+WORDS = "a sheet of large cells with dense nuclei and few mitoses in the stroma beside a gland of the colon"
 
 
 def photographs(folder: Path, count: int, size_px: tuple[int, int] = SIZE_PX) -> pd.DataFrame:
@@ -58,7 +37,7 @@ def photographs(folder: Path, count: int, size_px: tuple[int, int] = SIZE_PX) ->
 def captions(count: int) -> pd.DataFrame:
     """Return drawn captions of 8 to 16 words, each with its ``text_id`` and ``text``."""
     drawn = np.random.default_rng(1)
-    texts = [" ".join(drawn.choice(WORDS, int(drawn.integers(8, 17)))) for _ in range(count)]
+    texts = [" ".join(drawn.choice(WORDS.split(), int(drawn.integers(8, 17)))) for _ in range(count)]
     return pd.DataFrame({"text_id": [f"{number:016x}" for number in range(count)], "text": texts})
 
 
@@ -66,7 +45,8 @@ def image_encoder(folder: Path, architecture: str, size_px: int, trained: int, *
     """Return an image encoder of timm with random weights, whose last ``trained`` blocks are its top."""
     config = json.loads((ROOT / "config/encoders/tiny_vit/config.json").read_text(encoding="utf-8"))
     config |= {"architecture": architecture, "model_args": model}
-    config["pretrained_cfg"]["input_size"] = [3, size_px, size_px]
+    # A ViT is built for one size of pictures; a network of convolutions takes any, and no size as an argument.
+    config["pretrained_cfg"] |= {"input_size": [3, size_px, size_px], "fixed_input_size": "patch" in architecture}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     block = {"weights": "random", "config": str(folder), "image_size_px": size_px, "trainable_blocks": trained}
