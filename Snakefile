@@ -17,11 +17,11 @@ include: "workflow/rules/common.smk"
 
 wildcard_constraints:
     dataset=any_of(config["datasets"]),
-    archive=any_of(name for archives in stages.ARCHIVES.values() for name in archives),
+    archive=any_of(name for archives in ARCHIVES.values() for name in archives),
     encoder=any_of(config["encoders"]),
     model=any_of(config["models"]),
     pretraining=any_of(config["pretraining"]),
-    patches=any_of(stages.nct_crc.PARTS),
+    patches=any_of(nct_crc.PARTS),
     table=any_of(config["tables"]),
     fold=r"\d+",
     shard=r"\d+",

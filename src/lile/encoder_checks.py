@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lile.features.layouts import DUAL_LAYOUTS
-from lile.stages import encoder_of, members_of
+from lile.lists import encoder_of, members_of
 
 
 def dual_encoders(config: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lile.encoder_checks import lead_somewhere
 from lile.features.libraries import REGION_VIT, TSV_COLUMNS
-from lile.stages import encoder_of, has_pictures, store_of
+from lile.lists import encoder_of, has_pictures, store_of
 
 _WITHOUT_NUMBERS = ("arch", "synthetic")
 

@@ -1,7 +1,7 @@
 """Datasets that have the same data as another one, and divide or evaluate them in another way.
 
 Such a dataset takes all of the other's keys but ``folds`` and ``evaluation``, in which it may differ. Its records and
-tokens are the other's files (:func:`lile.stages.data_of`): nothing is read or extracted twice.
+tokens are the other's files (:func:`lile.lists.data_of`): nothing is read or extracted twice.
 """
 
 from __future__ import annotations

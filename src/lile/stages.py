@@ -1,4 +1,4 @@
-"""What each stage of the workflow reads from the config, and the lists its rules are made of.
+"""What each stage of the workflow reads from the config.
 
 A job's parameters hold its slice as ONE string, so that a change of the config runs again exactly the stages
 that read the key: Snakemake compares several parameters as a set and would miss two that swap.
@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from lile.data import nct_crc
-from lile.data.archives import ARCHIVES, annotation_files
-from lile.data.precomputed_files import files_of
-from lile.features.detector_config import LIBRARY as DETECTOR
-from lile.features.detector_config import input_files
-from lile.features.layouts import DUAL_LAYOUTS, ENCODER, PROCESSOR_FILES
-from lile.features.libraries import REGION_VIT, reads_pictures
-from lile.pretrained_here import made_here, needed_by, start_files, trained_name
-from lile.reporting.published import paths_of
+from lile.data.archives import ARCHIVES
+from lile.lists import Config, data_of, encoder_of, folds_of, has_pictures, members_of, rows_below, store_of
+from lile.pretrained_here import needed_by
 
-Config = Mapping[str, Any]
 Slice = dict[str, Any]
 
 
@@ -45,209 +37,6 @@ def slice_for(stage: str, config: Config, **wildcards: str) -> str:
 def short_digest(text: str) -> str:
     """Return 8 hex digits that name a slice."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:8]
-
-
-def datasets_of(config: Config, kind: str) -> list[str]:
-    """Return the names of the datasets of a kind whose records are read, sorted: not those with another's data."""
-    return sorted(
-        name
-        for name, dataset in config["datasets"].items()
-        if dataset["kind"] == kind and dataset["same_data_as"] is None
-    )
-
-
-def data_of(config: Config, dataset: str) -> str:
-    """Return the dataset under whose name the records and tokens of ``dataset`` lie: itself, or ``same_data_as``."""
-    return config["datasets"][dataset]["same_data_as"] or dataset
-
-
-def has_pictures(config: Config, dataset: str) -> bool:
-    """Return whether a dataset's images are pictures, and not regions alone."""
-    return bool(config["datasets"][dataset]["kind"] != "precomputed")
-
-
-def downloaded(config: Config) -> list[str]:
-    """Return the names of the datasets whose archives are fetched, sorted."""
-    datasets = config["datasets"]
-    return sorted(name for kind in ARCHIVES for name in datasets_of(config, kind) if datasets[name]["download"])
-
-
-def encoders_of(config: Config, modality: str) -> list[str]:
-    """Return the names of the encoders of a modality, sorted."""
-    return sorted(name for name, encoder in config["encoders"].items() if encoder["modality"] == modality)
-
-
-def image_encoders_of(config: Config, library: str | None) -> list[str]:
-    """Return the names of the image encoders of a library, sorted; None: all that read whole pictures."""
-    encoders = config["encoders"]
-    return [
-        name
-        for name in encoders_of(config, "image")
-        if (reads_pictures(encoders[name]) if library is None else encoders[name]["library"] == library)
-    ]
-
-
-def store_of(config: Config, encoder: str) -> str:
-    """Return the encoder whose store holds the tokens that ``encoder`` reads: itself, or a region ViT's source."""
-    block = config["encoders"][encoder]
-    source: str = block["source"] if block.get("library") == REGION_VIT else encoder
-    return source
-
-
-def converted_weights(config: Config) -> dict[str, str]:
-    """Return, for each folder of weights that is made here, the file it is made from: {folder name: path}."""
-    return {
-        Path(encoder["weights"]).name: encoder["convert_from"]
-        for encoder in config["encoders"].values()
-        if encoder.get("convert_from") is not None
-    }
-
-
-def folds_of(config: Config, dataset: str) -> list[int]:
-    """Return the numbers of a dataset's runs: each of its folds, as often as it is trained."""
-    folds = config["datasets"][dataset]["folds"]
-    return list(range(folds["count"] * folds["seeds"]))
-
-
-def shards_of(config: Config, dataset: str) -> list[int]:
-    """Return the numbers of the files that a dataset's tokens are stored in."""
-    return list(range(config["datasets"][dataset]["shards"]))
-
-
-def score_shares(config: Config, dataset: str) -> list[int]:
-    """Return the numbers of the jobs that share a fold's scoring; none where the evaluation does it alone."""
-    jobs: int = config["datasets"][dataset]["evaluation"]["jobs"]
-    return list(range(jobs)) if jobs > 1 else []
-
-
-def models_of_kind(config: Config, kind: str) -> list[str]:
-    """Return the names of the models of a kind, sorted."""
-    return sorted(name for name, model in config["models"].items() if model["kind"] == kind)
-
-
-def members_of(config: Config, model: str) -> list[str]:
-    """Return the trained rows whose scores a row is made from: itself, an ensemble's members, a shortlist's row."""
-    block = config["models"][model]
-    if block["kind"] == "ensemble":
-        return list(block["members"])
-    return members_of(config, block["shortlist"]["model"]) if block["kind"] == "cross_encoder" else [model]
-
-
-def rows_below(models: Mapping[str, Any], model: str) -> list[str]:
-    """Return the rows that a row stands on, at any depth: an ensemble's members, a shortlist's row and its members."""
-    block = models.get(model, {})
-    below = [*block.get("members", []), *([block["shortlist"]["model"]] if "shortlist" in block else [])]
-    return [*below, *(deeper for name in below for deeper in rows_below(models, name))]
-
-
-def encoder_of(config: Config, dataset: str, model: str, modality: str) -> str | None:
-    """Return the encoder whose tokens a row reads; None where it reads words instead."""
-    for member in members_of(config, model):
-        block = config["models"][member]
-        if modality == "image" or block["text"]["source"] == "encoder":
-            own: str | None = block["encoders"][modality]
-            return own or config["datasets"][dataset]["encoders"][modality]
-    return None
-
-
-def stores_of(config: Config, dataset: str, model: str, modality: str) -> list[str]:
-    """Return the token stores that a row reads of a modality, in order of shards; none where it reads words."""
-    encoder = encoder_of(config, dataset, model, modality)
-    return [] if encoder is None else _shards(config, dataset, encoder)
-
-
-def dataset_stores(config: Config, dataset: str, modality: str) -> list[str]:
-    """Return the token stores of a dataset's own encoder of a modality, in order of shards."""
-    return _shards(config, dataset, config["datasets"][dataset]["encoders"][modality])
-
-
-def _shards(config: Config, dataset: str, encoder: str) -> list[str]:
-    folder = f"results/{data_of(config, dataset)}/features/{store_of(config, encoder)}"
-    return [f"{folder}/shard-{shard}.h5" for shard in shards_of(config, dataset)]
-
-
-def weights_of(config: Config, dataset: str, model: str, fold: str) -> list[str]:
-    """Return the weights that score a row's fold, one file for each of its members."""
-    return [f"results/{dataset}/{member}/fold-{fold}/model.safetensors" for member in members_of(config, model)]
-
-
-def encoder_files(config: Config, name: str) -> list[str]:
-    """Return the local files an encoder is loaded from: they are inputs, so that another file is seen.
-
-    A hub id or an installed package has none. Files that are neither there nor made here are left out: the check
-    that runs first says what is missing, better than a missing input could.
-    """
-    encoder = config["encoders"][name]
-    if encoder.get("weights") is None:
-        return []
-    random = encoder["weights"] == "random"
-    folder = Path(encoder.get("config") or "" if random else encoder["weights"])
-    if encoder.get("convert_from") is not None or trained_name(encoder["weights"]):
-        return made_here(folder)
-    if encoder["library"] == DETECTOR:
-        return input_files(encoder["weights"])
-    listed = os.listdir(folder) if folder.is_dir() else []
-    names = ["config.json", "tokenizer.json", *ENCODER.weights_among(listed)]
-    if encoder["library"] == "transformers":
-        names += PROCESSOR_FILES
-    if encoder["library"] in DUAL_LAYOUTS:
-        names = DUAL_LAYOUTS[encoder["library"]].wanted_among(listed)
-    return [str(folder / name) for name in names if (folder / name).is_file()]
-
-
-def pretrain_files(config: Config, name: str) -> list[str]:
-    """Return the files that a pretraining reads, as far as they are there or made here; not its pictures."""
-    block = config["pretraining"][name]
-    table = block["data"].get("file")
-    fetched = [f"{nct_crc.FOLDER}/{part}.unpacked" for part in nct_crc.PARTS if block["data"].get("download")]
-    tables = [table] if table and Path(table).is_file() else []
-    return [*start_files(block, converted_weights(config)), *tables, *fetched]
-
-
-def bert_files(config: Config, model: str) -> list[str]:
-    """Return the local files that a cross-encoder's BERT is loaded from; none for a hub id or an installed package."""
-    block = config["models"][model]
-    folder = Path(block["config"] if block["weights"] == "random" else block["weights"])
-    names = ("config.json", "tokenizer.json", "vocab.txt", "model.safetensors", "pytorch_model.bin")
-    return [str(folder / name) for name in names if (folder / name).is_file()]
-
-
-def source_files(config: Config, name: str) -> list[str]:
-    """Return the files that a dataset's records are read from, as far as they are there or made by a rule."""
-    dataset = config["datasets"][name]
-    kind = dataset["kind"]
-    if kind == "precomputed":
-        return files_of(dataset)
-    if kind in ARCHIVES and dataset["download"]:
-        unpacked = [f"{dataset['root']}/{archive}.unpacked" for archive in ARCHIVES[kind]]
-        own = str(dataset.get("split_file"))  # a split of one's own for the images that are fetched
-        return [*unpacked, own] if not own.startswith(f"{dataset['root']}/") and Path(own).is_file() else unpacked
-    listed = {
-        "arch": [f"{dataset.get('root')}/{archive}/captions.json" for archive in ARCHIVES["arch"]],
-        "coco": [str(dataset.get("split_file")), *annotation_files(str(dataset.get("root"))).values()],
-        "pairs": [str(dataset.get("file"))],
-        "synthetic": [],
-    }[kind]
-    return [path for path in listed if Path(path).is_file()]
-
-
-def token_files(config: Config, dataset: str, encoder: str) -> list[str]:
-    """Return the files that an encoder of published regions reads, as far as they are there."""
-    block = config["encoders"][encoder]
-    if block["library"] == "npy":
-        return [path for path in source_files(config, dataset) if path.endswith(".npy")]
-    return [path for path in block["files"] if Path(path).is_file()]
-
-
-def published_files(config: Config, table: str) -> list[str]:
-    """Return the files of published figures that a table shows: none, one, or one for each protocol."""
-    return paths_of(config["tables"][table]["published"])
-
-
-def table_runs(config: Config, table: str) -> list[tuple[str, str, int]]:
-    """Return (dataset, model, fold) of every run that a table shows, in the table's order."""
-    block = config["tables"][table]
-    return [(block["dataset"], model, fold) for model in block["models"] for fold in folds_of(config, block["dataset"])]
 
 
 def _keys(block: Mapping[str, Any], *names: str) -> Slice:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lile import stages
+from lile import lists
 from lile.config import load, prepare
 from lile.errors import InputError
 
@@ -71,7 +71,7 @@ def test_equal_results_are_shared(small):
 
 def test_every_run_of_two_ablations_is_planned_once(small):
     config = prepare(small)
-    runs = [run for name in ("own_steps", "own_gate") for run in stages.table_runs(config, name)]
+    runs = [run for name in ("own_steps", "own_gate") for run in lists.table_runs(config, name)]
     assert len(runs) == 2 * 6
     assert len(set(runs)) == 2 * 4
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lile import stages
+from lile import lists, stage_files, stages
 from lile.config import load, prepare
 from lile.errors import InputError
 
@@ -63,11 +63,13 @@ def test_the_check_of_the_data_looks_at_the_rows_of_both_and_at_what_they_stand_
 
 def test_files_are_those_of_the_other_and_folds_are_its_own():
     config = prepare(config_of(folds={"count": 4, "seeds": 1}))
-    assert stages.data_of(config, "plain") == stages.data_of(config, "first") == "first"
-    assert stages.stores_of(config, "plain", "small", "image") == stages.stores_of(config, "first", "small", "image")
-    assert stages.stores_of(config, "plain", "small", "text")[1] == "results/first/features/read/shard-1.h5"
-    assert stages.folds_of(config, "plain") == list(range(4))
-    assert stages.datasets_of(config, "pairs") == ["first"], "nothing is read for the other"
+    assert lists.data_of(config, "plain") == lists.data_of(config, "first") == "first"
+    assert stage_files.stores_of(config, "plain", "small", "image") == stage_files.stores_of(
+        config, "first", "small", "image"
+    )
+    assert stage_files.stores_of(config, "plain", "small", "text")[1] == "results/first/features/read/shard-1.h5"
+    assert lists.folds_of(config, "plain") == list(range(4))
+    assert lists.datasets_of(config, "pairs") == ["first"], "nothing is read for the other"
     assert stages.slice_for("make_folds", config, dataset="plain") != stages.slice_for(
         "make_folds", config, dataset="first"
     )
@@ -78,7 +80,7 @@ def test_a_download_is_the_others(tmp_path):
     path.write_text("datasets: {plain: {same_data_as: arch, folds: {group_by: image}}}\n")
     config = load([path])
     assert config["datasets"]["plain"]["root"] == "resources/arch"
-    assert stages.downloaded(config) == ["arch", "coco"]
+    assert lists.downloaded(config) == ["arch", "coco"]
     assert prepare(config) == config
 
 

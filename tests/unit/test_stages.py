@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lile import stages
+from lile import lists, stage_files, stages
 from lile.config import ROOT, load
 from lile.reporting.spec import TableSpec
 
@@ -128,19 +128,19 @@ def test_a_table_knows_its_data_by_the_name_that_published_figures_have(config, 
 
 
 def test_lists(config):
-    assert stages.datasets_of(config, "pairs") == ["flickr8k", "medpix"]
-    assert stages.datasets_of(config, "coco") == ["coco", "flickr8k_coco"]
-    assert stages.downloaded(config) == ["arch", "coco"]
-    assert {"biomed_roberta", "minilm", "tiny_roberta"} <= set(stages.encoders_of(config, "text"))
-    assert not set(stages.encoders_of(config, "text")) & set(stages.encoders_of(config, "image"))
-    assert stages.folds_of(config, "medpix") == [0, 1, 2, 3, 4]
-    assert stages.folds_of(put(config, "datasets.demo.folds.seeds", 2), "demo") == list(range(10))
-    assert list(stages.converted_weights(config)) == ["mobilenet_v1_075"]
-    assert stages.score_shares(config, "demo") == [], "within the evaluation itself"
-    assert stages.score_shares(put(config, "datasets.demo.evaluation.jobs", 3), "demo") == [0, 1, 2]
-    assert stages.table_runs(config, "arch")[:2] == [("arch", "lile_paper", 0), ("arch", "lile_paper", 1)]
+    assert lists.datasets_of(config, "pairs") == ["flickr8k", "medpix"]
+    assert lists.datasets_of(config, "coco") == ["coco", "flickr8k_coco"]
+    assert lists.downloaded(config) == ["arch", "coco"]
+    assert {"biomed_roberta", "minilm", "tiny_roberta"} <= set(lists.encoders_of(config, "text"))
+    assert not set(lists.encoders_of(config, "text")) & set(lists.encoders_of(config, "image"))
+    assert lists.folds_of(config, "medpix") == [0, 1, 2, 3, 4]
+    assert lists.folds_of(put(config, "datasets.demo.folds.seeds", 2), "demo") == list(range(10))
+    assert list(lists.converted_weights(config)) == ["mobilenet_v1_075"]
+    assert lists.score_shares(config, "demo") == [], "within the evaluation itself"
+    assert lists.score_shares(put(config, "datasets.demo.evaluation.jobs", 3), "demo") == [0, 1, 2]
+    assert lists.table_runs(config, "arch")[:2] == [("arch", "lile_paper", 0), ("arch", "lile_paper", 1)]
     sharded = put(config, "datasets.demo.shards", 2)
-    assert stages.stores_of(sharded, "demo", "lile_demo", "image") == [
+    assert stage_files.stores_of(sharded, "demo", "lile_demo", "image") == [
         "results/demo/features/tiny_vit/shard-0.h5",
         "results/demo/features/tiny_vit/shard-1.h5",
     ]
@@ -148,37 +148,40 @@ def test_lists(config):
 
 def test_sources_are_inputs_where_they_are_there(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert stages.source_files(config, "arch") == [
+    assert stage_files.source_files(config, "arch") == [
         "resources/arch/books_set.unpacked",
         "resources/arch/pubmed_set.unpacked",
     ]
     coco = [f"resources/coco/{name}.unpacked" for name in ("train2014", "val2014", "annotations", "split")]
-    assert stages.source_files(config, "coco") == coco
+    assert stage_files.source_files(config, "coco") == coco
     Path("mine.json").write_text("{}")
-    assert stages.source_files(put(config, "datasets.coco.split_file", "mine.json"), "coco") == [*coco, "mine.json"]
-    assert stages.source_files(config, "flickr8k_coco") == []
+    assert stage_files.source_files(put(config, "datasets.coco.split_file", "mine.json"), "coco") == [
+        *coco,
+        "mine.json",
+    ]
+    assert stage_files.source_files(config, "flickr8k_coco") == []
     Path("work/flickr8k_coco/annotations").mkdir(parents=True)
     for name in ("dataset_flickr8k.json", "annotations/captions_val2014.json"):
         Path("work/flickr8k_coco", name).write_text("{}")
-    assert stages.source_files(config, "flickr8k_coco") == [
+    assert stage_files.source_files(config, "flickr8k_coco") == [
         "work/flickr8k_coco/dataset_flickr8k.json",
         "work/flickr8k_coco/annotations/captions_val2014.json",
     ]
-    assert stages.source_files(config, "demo") == []
+    assert stage_files.source_files(config, "demo") == []
     mine = put(config, "datasets.medpix.file", "own.csv")
-    assert stages.source_files(mine, "medpix") == [], "missing: left to the check, which says what to do"
+    assert stage_files.source_files(mine, "medpix") == [], "missing: left to the check, which says what to do"
     Path("own.csv").write_text("image,caption\n")
-    assert stages.source_files(mine, "medpix") == ["own.csv"]
+    assert stage_files.source_files(mine, "medpix") == ["own.csv"]
 
 
 def test_weights_are_inputs_where_they_are_files(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = ["resources/encoders/mobilenet_v1_075/config.json", "resources/encoders/mobilenet_v1_075/model.safetensors"]
-    assert stages.encoder_files(config, "mobilenet") == made
-    assert stages.encoder_files(config, "deit_base") == []
-    assert stages.encoder_files(config, "minilm") == []
+    assert stage_files.encoder_files(config, "mobilenet") == made
+    assert stage_files.encoder_files(config, "deit_base") == []
+    assert stage_files.encoder_files(config, "minilm") == []
     folder = Path("resources/encoders/own")
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     mine = put(config, "encoders.deit_base.weights", str(folder))
-    assert stages.encoder_files(mine, "deit_base") == [str(folder / "config.json")]
+    assert stage_files.encoder_files(mine, "deit_base") == [str(folder / "config.json")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lile import stages
+from lile import lists
 from lile.config import load
 
 STAGES = {
@@ -94,9 +94,9 @@ def test_coco_on_detected_regions_on_patches_and_on_published_regions(project, o
     assert encoders_of(jobs) - texts - dual == stored, "tokens are stored once, whoever reads them"
     assert Counter(rule for rule, _ in jobs)["download_archive"] == 4
     config = load([project.root / "config" / "coco" / f"{overlay}.yaml"] if overlay else [])
-    rows = {member for row in config["tables"]["coco"]["models"] for member in stages.members_of(config, row)}
-    assert {stages.encoder_of(config, "coco", row, "image") for row in rows} - dual == read
-    lile = {stages.encoder_of(config, "coco", row, "image") for row in ("lile_paper", "lile_scaled")}
+    rows = {member for row in config["tables"]["coco"]["models"] for member in lists.members_of(config, row)}
+    assert {lists.encoder_of(config, "coco", row, "image") for row in rows} - dual == read
+    lile = {lists.encoder_of(config, "coco", row, "image") for row in ("lile_paper", "lile_scaled")}
     assert lile == {config["datasets"]["coco"]["encoders"]["image"]}
 
 

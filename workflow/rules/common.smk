@@ -8,8 +8,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from lile import stages
+from lile import lists, stage_files, stages
 from lile.config import prepare
+from lile.data import nct_crc
+from lile.data.archives import ARCHIVES
 from lile.errors import InputError
 from lile.fingerprint import code_of
 
@@ -29,8 +31,8 @@ except InputError as error:
 
 # Rows whose scores come straight from trained weights.
 scored_rows = [
-    *stages.models_of_kind(config, "trained"),
-    *stages.models_of_kind(config, "ensemble"),
+    *lists.models_of_kind(config, "trained"),
+    *lists.models_of_kind(config, "ensemble"),
 ]
 
 # A params function that takes `threads`, too, is left out by Snakemake when it compares parameters with the last run's.
@@ -75,7 +77,7 @@ def check_command(wildcards, threads):
 
 def sources(wildcards):
     """An input function: the files that the dataset's records are read from."""
-    return stages.source_files(config, wildcards.dataset)
+    return stage_files.source_files(config, wildcards.dataset)
 
 
 def keep_archives(wildcards, threads):
@@ -85,52 +87,57 @@ def keep_archives(wildcards, threads):
 
 def shards(wildcards):
     """A params function: how many files the tokens of a dataset are divided into."""
-    return len(stages.shards_of(config, wildcards.dataset))
+    return len(lists.shards_of(config, wildcards.dataset))
 
 
 def stores(modality):
     """An input function: the token stores that a row reads of this modality."""
-    return lambda wildcards: stages.stores_of(
+    return lambda wildcards: stage_files.stores_of(
         config, wildcards.dataset, wildcards.model, modality
     )
 
 
 def encoder_files(wildcards):
     """An input function: the local weights of the encoder whose tokens are made."""
-    return stages.encoder_files(config, wildcards.encoder)
+    return stage_files.encoder_files(config, wildcards.encoder)
 
 
 def region_files(wildcards):
     """An input function: the files that published regions are read from."""
-    return stages.token_files(config, wildcards.dataset, wildcards.encoder)
+    return stage_files.token_files(config, wildcards.dataset, wildcards.encoder)
 
 
 def pretrain_files(wildcards):
     """An input function: the weights that a pretraining starts from, and its table of pictures."""
-    return stages.pretrain_files(config, wildcards.pretraining)
+    return stage_files.pretrain_files(config, wildcards.pretraining)
 
 
 def row_encoder_files(wildcards):
     """An input function: the local weights of the encoders of a row."""
     names = [
-        stages.encoder_of(config, wildcards.dataset, wildcards.model, modality)
+        lists.encoder_of(config, wildcards.dataset, wildcards.model, modality)
         for modality in ("image", "text")
     ]
     return [
-        path for name in names if name for path in stages.encoder_files(config, name)
+        path
+        for name in names
+        if name
+        for path in stage_files.encoder_files(config, name)
     ]
 
 
 def row_weights(wildcards):
     """An input function: the weights that score a row's fold; several for an ensemble."""
-    return stages.weights_of(config, wildcards.dataset, wildcards.model, wildcards.fold)
+    return stage_files.weights_of(
+        config, wildcards.dataset, wildcards.model, wildcards.fold
+    )
 
 
 def member_runs(wildcards):
     """An input function: the records of an ensemble's members, of one fold."""
     return [
         f"results/{wildcards.dataset}/{member}/fold-{wildcards.fold}/run.json"
-        for member in stages.members_of(config, wildcards.model)
+        for member in lists.members_of(config, wildcards.model)
     ]
 
 
@@ -138,7 +145,7 @@ def fold_files(name):
     """An input function: this file of every fold of a dataset and model."""
     return lambda wildcards: [
         f"results/{wildcards.dataset}/{wildcards.model}/fold-{fold}/{name}"
-        for fold in stages.folds_of(config, wildcards.dataset)
+        for fold in lists.folds_of(config, wildcards.dataset)
     ]
 
 
@@ -146,7 +153,7 @@ def run_files(name):
     """An input function: this file of every fold of every model of a table."""
     return lambda wildcards: [
         f"results/{dataset}/{model}/fold-{fold}/{name}"
-        for dataset, model, fold in stages.table_runs(config, wildcards.table)
+        for dataset, model, fold in lists.table_runs(config, wildcards.table)
     ]
 
 
@@ -160,26 +167,26 @@ def receipts(wildcards):
 
 def text_encoder_files(wildcards):
     """An input function: the local files of a dataset's own text encoder."""
-    return stages.encoder_files(
+    return stage_files.encoder_files(
         config, config["datasets"][wildcards.dataset]["encoders"]["text"]
     )
 
 
 def caption_lengths(wildcards):
     """An input function: the picture of the captions of a table's dataset."""
-    dataset = stages.data_of(config, config["tables"][wildcards.table]["dataset"])
+    dataset = lists.data_of(config, config["tables"][wildcards.table]["dataset"])
     return f"results/{dataset}/data/caption_lengths.png"
 
 
 def published(wildcards):
     """An input function: the published figures of a table, if it has any."""
-    return stages.published_files(config, wildcards.table)
+    return stage_files.published_files(config, wildcards.table)
 
 
 def data_file(name):
     """An input function: this file of the dataset's records, which may lie with another dataset."""
     return (
-        lambda wildcards: f"results/{stages.data_of(config, wildcards.dataset)}/data/{name}"
+        lambda wildcards: f"results/{lists.data_of(config, wildcards.dataset)}/data/{name}"
     )
 
 
@@ -197,7 +204,7 @@ def leaks(wildcards):
 
 def share_files(wildcards):
     """An input function: the score blocks that other jobs compute for a fold, if its dataset asks for such jobs."""
-    shares = stages.score_shares(config, wildcards.dataset)
+    shares = lists.score_shares(config, wildcards.dataset)
     run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
     return [
         f"work/evaluate/{run}/share-{share}-of-{len(shares)}.npz" for share in shares
@@ -206,19 +213,19 @@ def share_files(wildcards):
 
 def region_encoder_files(wildcards):
     """An input function: the local weights of the encoder whose tokens a cross-encoder reads as regions."""
-    return stages.encoder_files(
+    return stage_files.encoder_files(
         config, config["datasets"][wildcards.dataset]["encoders"]["image"]
     )
 
 
 def region_stores(wildcards):
     """An input function: the tokens that a cross-encoder reads as regions."""
-    return stages.dataset_stores(config, wildcards.dataset, "image")
+    return stage_files.dataset_stores(config, wildcards.dataset, "image")
 
 
 def cross_files(wildcards):
     """An input function: the local files that a cross-encoder's BERT is loaded from."""
-    return stages.bert_files(config, wildcards.model)
+    return stage_files.bert_files(config, wildcards.model)
 
 
 def tag_files(wildcards):

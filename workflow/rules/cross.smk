@@ -23,7 +23,7 @@ rule train_cross_fold:
     benchmark:
         "results/benchmarks/train_cross_fold/{dataset}.{model}.{fold}.tsv"
     wildcard_constraints:
-        model=any_of(stages.models_of_kind(config, "cross_encoder")),
+        model=any_of(lists.models_of_kind(config, "cross_encoder")),
     threads: 1  # as the other rows: folds run side by side instead
     resources:
         gpu=gpus,
@@ -68,7 +68,7 @@ rule evaluate_cross_fold:
     benchmark:
         "results/benchmarks/evaluate_cross_fold/{dataset}.{model}.{fold}.tsv"
     wildcard_constraints:
-        model=any_of(stages.models_of_kind(config, "cross_encoder")),
+        model=any_of(lists.models_of_kind(config, "cross_encoder")),
     threads: 1  # as the other rows: folds run side by side instead
     resources:
         gpu=gpus,

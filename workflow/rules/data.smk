@@ -30,7 +30,7 @@ rule download_archive:
     benchmark:
         "results/benchmarks/download_archive/{dataset}.{archive}.tsv"
     wildcard_constraints:
-        dataset=any_of(stages.downloaded(config)),
+        dataset=any_of(lists.downloaded(config)),
     retries: 3
     localrule: True
     resources:
@@ -55,8 +55,8 @@ rule unpack_archive:
         "results/logs/unpack_archive/{dataset}.{archive}.log",
     benchmark:
         "results/benchmarks/unpack_archive/{dataset}.{archive}.tsv"
-    localrule: True
     priority: 1
+    localrule: True
     params:
         script=script("unpack_archive.py"),
         cfg=slice_of("unpack_archive"),
@@ -82,7 +82,7 @@ rule read_arch:
     benchmark:
         "results/benchmarks/read_arch/{dataset}.tsv"
     wildcard_constraints:
-        dataset=any_of(stages.datasets_of(config, "arch")),
+        dataset=any_of(lists.datasets_of(config, "arch")),
     threads: 4
     params:
         script=script("read_arch.py"),
@@ -107,7 +107,7 @@ rule read_coco:
     benchmark:
         "results/benchmarks/read_coco/{dataset}.tsv"
     wildcard_constraints:
-        dataset=any_of(stages.datasets_of(config, "coco")),
+        dataset=any_of(lists.datasets_of(config, "coco")),
     threads: 4
     params:
         script=script("read_coco.py"),
@@ -132,7 +132,7 @@ rule read_pairs:
     benchmark:
         "results/benchmarks/read_pairs/{dataset}.tsv"
     wildcard_constraints:
-        dataset=any_of(stages.datasets_of(config, "pairs")),
+        dataset=any_of(lists.datasets_of(config, "pairs")),
     threads: 4
     params:
         script=script("read_pairs.py"),
@@ -157,7 +157,7 @@ rule read_precomputed:
     benchmark:
         "results/benchmarks/read_precomputed/{dataset}.tsv"
     wildcard_constraints:
-        dataset=any_of(stages.datasets_of(config, "precomputed")),
+        dataset=any_of(lists.datasets_of(config, "precomputed")),
     params:
         script=script("read_precomputed.py"),
         cfg=slice_of("read_precomputed"),
@@ -180,7 +180,7 @@ rule read_synthetic:
     benchmark:
         "results/benchmarks/read_synthetic/{dataset}.tsv"
     wildcard_constraints:
-        dataset=any_of(stages.datasets_of(config, "synthetic")),
+        dataset=any_of(lists.datasets_of(config, "synthetic")),
     threads: 4
     params:
         script=script("read_synthetic.py"),

@@ -4,7 +4,7 @@
 
 rule convert_weights:
     input:
-        lambda wildcards: stages.converted_weights(config)[wildcards.folder],
+        lambda wildcards: lists.converted_weights(config)[wildcards.folder],
     output:
         config="resources/encoders/{folder}/config.json",
         weights="resources/encoders/{folder}/model.safetensors",
@@ -13,7 +13,7 @@ rule convert_weights:
     benchmark:
         "results/benchmarks/convert_weights/{folder}.tsv"
     wildcard_constraints:
-        folder=any_of(stages.converted_weights(config)),
+        folder=any_of(lists.converted_weights(config)),
     localrule: True
     params:
         script=script("convert_weights.py"),
@@ -35,7 +35,7 @@ rule image_tokens:
     benchmark:
         "results/benchmarks/image_tokens/{dataset}.{encoder}.{shard}.tsv"
     wildcard_constraints:
-        encoder=any_of(stages.image_encoders_of(config, None)),
+        encoder=any_of(lists.image_encoders_of(config, None)),
     threads: 4
     resources:
         gpu=gpus,
@@ -67,7 +67,7 @@ rule region_tokens:
     benchmark:
         "results/benchmarks/region_tokens/{dataset}.{encoder}.{shard}.tsv"
     wildcard_constraints:
-        encoder=any_of(stages.image_encoders_of(config, "faster_rcnn")),
+        encoder=any_of(lists.image_encoders_of(config, "faster_rcnn")),
     threads: 4
     resources:
         gpu=gpus,
@@ -100,7 +100,7 @@ rule npy_tokens:
     benchmark:
         "results/benchmarks/npy_tokens/{dataset}.{encoder}.{shard}.tsv"
     wildcard_constraints:
-        encoder=any_of(stages.image_encoders_of(config, "npy")),
+        encoder=any_of(lists.image_encoders_of(config, "npy")),
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
@@ -127,7 +127,7 @@ rule tsv_tokens:
     benchmark:
         "results/benchmarks/tsv_tokens/{dataset}.{encoder}.{shard}.tsv"
     wildcard_constraints:
-        encoder=any_of(stages.image_encoders_of(config, "bottom_up")),
+        encoder=any_of(lists.image_encoders_of(config, "bottom_up")),
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
@@ -154,7 +154,7 @@ rule text_tokens:
     benchmark:
         "results/benchmarks/text_tokens/{dataset}.{encoder}.{shard}.tsv"
     wildcard_constraints:
-        encoder=any_of(stages.encoders_of(config, "text")),
+        encoder=any_of(lists.encoders_of(config, "text")),
     threads: 4
     resources:
         gpu=gpus,

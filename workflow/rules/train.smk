@@ -18,7 +18,7 @@ rule train_fold:
     benchmark:
         "results/benchmarks/train_fold/{dataset}.{model}.{fold}.tsv"
     wildcard_constraints:
-        model=any_of(stages.models_of_kind(config, "trained")),
+        model=any_of(lists.models_of_kind(config, "trained")),
     threads: 1  # its matrices are small: on several threads they wait; folds run side by side instead
     resources:
         gpu=gpus,
@@ -49,7 +49,7 @@ rule combine_fold:
     benchmark:
         "results/benchmarks/combine_fold/{dataset}.{model}.{fold}.tsv"
     wildcard_constraints:
-        model=any_of(stages.models_of_kind(config, "ensemble")),
+        model=any_of(lists.models_of_kind(config, "ensemble")),
     localrule: True
     params:
         script=script("combine_fold.py"),

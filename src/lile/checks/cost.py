@@ -24,7 +24,7 @@ from lile.checks.sizes import (
 )
 from lile.checks.survey import Survey
 from lile.checks.times import check_times
-from lile.stages import data_of, encoder_of, folds_of, rows_below, store_of
+from lile.lists import data_of, encoder_of, folds_of, rows_below, store_of
 
 ADAM_COPIES = 4
 """Numbers held for each that is trained: itself, its gradient and Adam's two moments."""
@@ -53,7 +53,7 @@ def check_cost(config: Mapping[str, Any], dataset: str, survey: Survey | None, r
         if shape is None:
             yield passed(f"store {name}", "its size is known once the encoder's config.json is here")
             continue
-        found = _store(config["encoders"][name], modality, shape, counts)
+        found = _store(config["encoders"][name], modality, shape, counts, root)
         size = store_bytes(*found, shape)
         total, there = total + size, there + bytes_there(_shards(config, dataset, name), root)
         yield passed(f"store {name}", _described(modality, *found, shape, counts, size))
@@ -88,9 +88,9 @@ def _items(modality: str, counts: Counts) -> int:
     return counts.images if modality == "image" else counts.descriptions
 
 
-def _store(block: Mapping[str, Any], modality: str, shape: Shape, counts: Counts) -> tuple[int, float]:
+def _store(block: Mapping[str, Any], modality: str, shape: Shape, counts: Counts, root: Path) -> tuple[int, float]:
     """Items of a store, and tokens of an item."""
-    tokens = shape.tokens or tokens_per_text(counts.texts, block["max_tokens"])
+    tokens = shape.tokens or tokens_per_text(counts.texts, block, root)
     return _items(modality, counts), tokens
 
 
@@ -202,7 +202,7 @@ def _training_bytes(
         inner = stored_shape(_backbone(block), survey, root)
         if shape is None or inner is None:
             continue
-        tokens = shape.tokens or tokens_per_text(counts.texts, block["max_tokens"])
+        tokens = shape.tokens or tokens_per_text(counts.texts, block, root)
         # A region ViT hands the gradient through its frozen blocks, too.
         blocks = 12 if block.get("library") == "region_vit" else block.get("trainable_blocks", 0)
         total += round(batch * tokens * (4 * shape.width + ACTIVATIONS * inner.width * blocks))

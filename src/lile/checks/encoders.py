@@ -13,8 +13,8 @@ from lile.checks.regions import PUBLISHED, check_published
 from lile.errors import InputError
 from lile.features.detector_config import LIBRARY as DETECTOR
 from lile.features.libraries import REGION_VIT
+from lile.lists import rows_below
 from lile.pretrained_here import made_here, trained_name
-from lile.stages import rows_below
 
 if TYPE_CHECKING:
     from lile.features.encoder_config import EncoderConfig

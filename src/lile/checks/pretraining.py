@@ -11,8 +11,8 @@ from typing import Any
 from lile.checks.findings import Check, failed, passed, warned
 from lile.data import nct_crc
 from lile.errors import InputError
+from lile.lists import converted_weights
 from lile.pretrained_here import needed_by, start_files
-from lile.stages import converted_weights
 
 
 def check_pretraining(config: Mapping[str, Any], weights: str | None, root: Path) -> Iterator[Check]:

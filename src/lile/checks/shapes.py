@@ -16,6 +16,7 @@ from typing import Any
 from lile.checks.survey import Survey
 from lile.errors import InputError
 from lile.features.encoder_config import RANDOM, EncoderConfig
+from lile.features.layouts import has_tokenizer
 from lile.features.libraries import REGION_VIT
 from lile.features.weights import local_weights
 
@@ -103,6 +104,29 @@ def _of_block(block: str, root: Path) -> Shape | None:
         return None
 
 
+@cache
+def measured_tokens(block: str, texts: tuple[str, ...], root: Path) -> float | None:
+    """Return the mean number of tokens of some texts, markers included; ``None`` where the tokenizer is not here.
+
+    Args:
+        block: of ``encoders``, of modality text, as JSON.
+        texts: a sample.
+        root: the working folder.
+    """
+    values = json.loads(block)
+    try:
+        encoder = EncoderConfig.from_dict(values, "text")
+        folder = _folder(encoder, root)
+        if folder is None or not texts or not has_tokenizer(folder):
+            return None
+        from lile.features.transformers_model import load_tokenizer
+
+        ids = load_tokenizer(folder)(list(texts), truncation=True, max_length=encoder.max_tokens)["input_ids"]
+    except Exception:  # as above
+        return None
+    return sum(map(len, ids)) / len(ids)
+
+
 def _of_model(encoder: EncoderConfig, root: Path) -> Shape | None:
     if encoder.is_dual or encoder.modality == "text":
         width = WIDTHS.get(encoder.weights) or _declared_width(_folder(encoder, root), encoder.is_dual)
@@ -142,10 +166,14 @@ def _declared_width(folder: Path | None, joint: bool) -> int | None:
 def _of_timm(encoder: EncoderConfig, folder: Path | None) -> Shape | None:
     import timm
 
+    from lile.features import mobilenet
     from lile.features.timm_model import unweighted
 
     if folder is not None:
         model = unweighted(encoder, folder)
+    elif encoder.convert_from is not None:  # the folder is still to be made: its net halves a picture five times
+        side = -(-encoder.image_size_px // 32)
+        return Shape(tokens=side**2, width=mobilenet.hub_config()["num_features"])
     else:
         name = encoder.weights.rsplit("/", maxsplit=1)[-1].split(".")[0]
         if not timm.is_model(name):

@@ -5,12 +5,13 @@ Before a download the published counts stand for the dataset's own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lile.checks.shapes import Shape
+from lile.checks.shapes import Shape, measured_tokens
 from lile.checks.survey import Survey
 from lile.errors import InputError
 
@@ -37,12 +38,14 @@ class Texts:
         words: of a description.
         tokens_per_word: of the vocabulary, without markers.
         source: of the figures.
+        sample: some of the dataset's own descriptions, where it is there.
     """
 
     per_caption: float
     words: float
     tokens_per_word: float
     source: str
+    sample: tuple[str, ...] = ()
 
 
 PHOTOS = Texts(per_caption=1.0, words=11.8, tokens_per_word=1.05, source="as Flickr8k's captions have them")
@@ -114,12 +117,20 @@ def _texts(block: Mapping[str, Any], survey: Survey | None) -> Texts:
         words=sum(len(text.split()) for text in found) / len(found),
         tokens_per_word=usual.tokens_per_word,
         source=f"as in a sample of {len(names)} captions",
+        sample=tuple(found),
     )
 
 
-def tokens_per_text(texts: Texts, max_tokens: int) -> float:
-    """Return how many tokens a description has, markers included."""
-    return min(max_tokens, texts.words * texts.tokens_per_word + MARKERS)
+def tokens_per_text(texts: Texts, block: Mapping[str, Any], root: Path) -> float:
+    """Return how many tokens a description has, markers included: by the encoder's own tokenizer where it is here.
+
+    Args:
+        texts: what captions become.
+        block: of ``encoders``, of modality text.
+        root: the working folder.
+    """
+    measured = measured_tokens(json.dumps(dict(block), sort_keys=True), texts.sample, root.absolute())
+    return measured or min(block["max_tokens"], texts.words * texts.tokens_per_word + MARKERS)
 
 
 def store_bytes(items: int, tokens: float, shape: Shape) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lile.checks.findings import Check, passed
 from lile.errors import InputError
-from lile.stages import folds_of
+from lile.lists import folds_of
 
 RULES = ("image_tokens", "region_tokens", "npy_tokens", "tsv_tokens", "text_tokens")
 

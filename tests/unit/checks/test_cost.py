@@ -20,6 +20,7 @@ from lile.config import load
 from lile.features.image_encoder import load_image_encoder
 from lile.features.parts import PassThrough
 from lile.features.store import write_store
+from lile.features.transformers_model import load_tokenizer
 from lile.models.config import ModelConfig
 from lile.models.model import RetrievalModel, SideParts
 
@@ -45,6 +46,7 @@ def said(config, dataset: str, root: Path) -> dict[str, str]:
         ({"weights": "timm/vit_small_patch14_dinov2.lvd142m", "image_size_px": 448}, 1025, 384),
         ({"weights": "timm/resnet50.a1_in1k", "trainable_blocks": 0}, 49, 2048),
         ({"weights": "timm/swin_tiny_patch4_window7_224.ms_in1k", "trainable_blocks": 0}, 49, 768),
+        ({"weights": "resources/encoders/none", "convert_from": "a.npz", "trainable_blocks": 0}, 49, 768),
         ({"weights": "MahmoodLab/UNI2-h"}, 265, 1536),
         ({"weights": "MahmoodLab/CONCH", "image_size_px": 448}, 785, 768),
         ({"weights": "owkin/phikon-v2", "library": "transformers"}, 197, 1024),
@@ -100,7 +102,7 @@ def test_coco_before_its_download(shipped, tmp_path):
 
 def test_the_page_on_coco_has_the_sizes_that_the_code_computes(shipped, project_root):
     counts = counts_of(shipped["datasets"]["coco"], None)
-    text = tokens_per_text(counts.texts, 128)
+    text = tokens_per_text(counts.texts, shipped["encoders"]["roberta_base"], project_root)
     rows = [
         ("36 regions of torchvision's Faster R-CNN, with boxes", counts.images, 36, 1024, True),
         ("36 regions of bottom-up attention (TSV), with boxes", counts.images, 36, 2048, True),
@@ -176,13 +178,19 @@ def test_the_numbers_a_row_trains_are_about_those_of_its_model(shipped):
     assert trained_numbers(shipped, "arch", "clip_zero_shot") == 0
 
 
-def test_captions_are_counted_as_the_data_have_them(shipped):
+def test_captions_are_counted_as_the_data_have_them(shipped, project_root, tmp_path):
     texts = ["One gland is seen. It is large. It has dense nuclei."] * 40 + ["A short one."] * 60
     survey = Survey(rows=100, captions=1000, images=1000, groups=1000, texts=texts)
     counts = counts_of(shipped["datasets"]["arch"], survey)
     assert counts.descriptions == 1400  # three sentences make two descriptions
     assert counts.texts.words == pytest.approx((40 * (7 + 8) + 60 * 3) / 140)
-    assert tokens_per_text(counts.texts, 5) == 5, "longer texts are cut"
+    unknown = {"modality": "text", "weights": "me/nobody_has"}
+    assert tokens_per_text(counts.texts, unknown | {"max_tokens": 5}, tmp_path) == 5, "longer texts are cut"
+    # With a tokenizer here, its own count: that of the demo makes more of these words than the usual.
+    tiny = shipped["encoders"]["tiny_roberta"]
+    found = tokens_per_text(counts.texts, tiny, project_root)
+    tokenizer = load_tokenizer(project_root / tiny["config"])
+    assert found == pytest.approx(sum(len(tokenizer(text)["input_ids"]) for text in counts.texts.sample) / 140)
 
 
 def test_a_sample_is_spread_over_a_stream_of_any_length():

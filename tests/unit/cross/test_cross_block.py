@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lile import stages
+from lile import stage_files, stages
 from lile.checks.models import check_model
 from lile.config import load
 from lile.cross.config import CrossConfig
@@ -53,8 +53,10 @@ def test_what_a_training_is_told(tmp_path):
     assert told["cross_config"]["shortlist"]["top"] == 7
     evaluated = json.loads(stages.slice_for("evaluate_cross", config, dataset="demo", model="oscar", fold="1"))
     assert {**told, "evaluation": evaluated["evaluation"]} == evaluated
-    assert stages.weights_of(config, "demo", "oscar", "1") == ["results/demo/lile_demo/fold-1/model.safetensors"]
-    assert stages.dataset_stores(config, "demo", "image") == stages.stores_of(config, "demo", "oscar", "image")
+    assert stage_files.weights_of(config, "demo", "oscar", "1") == ["results/demo/lile_demo/fold-1/model.safetensors"]
+    assert stage_files.dataset_stores(config, "demo", "image") == stage_files.stores_of(
+        config, "demo", "oscar", "image"
+    )
 
 
 def test_an_ensemble_makes_shortlists_too(tmp_path):
@@ -66,7 +68,7 @@ def test_an_ensemble_makes_shortlists_too(tmp_path):
     config = load([path])
     told = json.loads(stages.slice_for("evaluate_cross", config, dataset="demo", model="oscar", fold="1"))
     assert len(told["members"]) == 2
-    assert len(stages.weights_of(config, "demo", "oscar", "1")) == 2
+    assert len(stage_files.weights_of(config, "demo", "oscar", "1")) == 2
 
 
 def test_the_check_says_where_the_weights_are(tmp_path, bert_files):

@@ -11,7 +11,7 @@ from dual_cases import block
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
-from lile import stages
+from lile import stage_files
 from lile.checks.encoders import check_encoder
 from lile.errors import InputError
 from lile.features.image_encoder import load_image_encoder
@@ -133,7 +133,7 @@ def test_of_a_hub_repository_with_both_layouts_the_library_decides_what_is_read(
 def test_the_workflow_watches_a_folders_files(folders):
     def watched(library: str) -> set[str]:
         encoder = {"weights": str(folders["clip"]), "config": None, "convert_from": None, "library": library}
-        return {Path(path).name for path in stages.encoder_files({"encoders": {"clip": encoder}}, "clip")}
+        return {Path(path).name for path in stage_files.encoder_files({"encoders": {"clip": encoder}}, "clip")}
 
     files = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"}
     assert watched("dual_encoder") == files | {"merges.txt"}

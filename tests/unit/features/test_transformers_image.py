@@ -13,7 +13,7 @@ import torch
 import transformers
 from PIL import Image
 
-from lile import stages
+from lile import stage_files
 from lile.checks.encoders import check_encoder
 from lile.errors import InputError
 from lile.features.image_encoder import load_image_encoder
@@ -195,7 +195,7 @@ def test_the_workflow_watches_what_an_encoder_is_loaded_from(tmp_path):
 
     def watched(library: str) -> set[str]:
         encoder = {"weights": str(tmp_path), "config": None, "convert_from": None, "library": library}
-        return {Path(path).name for path in stages.encoder_files({"encoders": {"vit": encoder}}, "vit")}
+        return {Path(path).name for path in stage_files.encoder_files({"encoders": {"vit": encoder}}, "vit")}
 
     assert watched("transformers") == {"config.json", "model.safetensors", "preprocessor_config.json"}
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
