@@ -160,7 +160,8 @@ def test_trials(project, name, short, tmp_path):
     weights = tmp_path / "weights" / "mobilenet_v1_0.75_224.npz"
     weights.parent.mkdir()
     weights.write_bytes(b"")
-    files = ["config/trial/rows.yaml", *([*TRIALS.values(), "config/trial/short.yaml"] if short else [TRIALS[name]])]
+    shortened = [*TRIALS.values(), "config/trial/pretrain.yaml", "config/trial/short.yaml"]
+    files = ["config/trial/rows.yaml", *(shortened if short else [TRIALS[name]])]
     planned = project.plan(
         [f"results/tables/{name}.csv"], "--configfile", *files, env={"LILE_TEST_DATA": str(tmp_path)}
     )
