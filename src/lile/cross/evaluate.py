@@ -12,6 +12,7 @@ from lile.cross.rescore import Runs, match_logits
 from lile.cross.shortlist import Reranked, shortlist_pairs
 from lile.evaluation.consecutive import check_block_images
 from lile.evaluation.fold import held_out
+from lile.evaluation.inputs import digests_of
 from lile.evaluation.outputs import write_evaluation
 from lile.evaluation.score import compute_device
 from lile.files import digest_of, sha256_of
@@ -59,7 +60,7 @@ def evaluate_cross_fold(
             len(pairs_P2),
             part.store.grid.images * part.store.grid.texts,
         )
-        made_from = [sha256_of(path) for path in (weights, *files.base_weights, *files.all())]
+        made_from = [*map(sha256_of, (weights, *files.base_weights)), *digests_of(files.all()).values()]
         runs = Runs(work / f"{digest_of(made_from)}-logits")
         logits_P = match_logits(
             parts.model, parts.reader, pairs_P2, part.image_ids, part.text_ids, label=part.label, runs=runs

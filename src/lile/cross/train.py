@@ -15,7 +15,7 @@ from lile.cross.pairs import pair_table
 from lile.cross.rescore import match_logits
 from lile.cross.shortlist import Reranked, shortlist_pairs
 from lile.evaluation.grid import Matrix
-from lile.evaluation.inputs import FoldInputs, images_with_role, load_members
+from lile.evaluation.inputs import FoldInputs, digests_of, images_with_role, load_members
 from lile.evaluation.score import Scorer, score_matrix
 from lile.files import digest_of, sha256_of
 from lile.lock import work_lock
@@ -50,7 +50,7 @@ def train_cross_fold(config: Mapping[str, Any], files: CrossFiles, progress: Pat
     with work_lock(progress / "lock"), deterministic():
         members = load_members(config, files.base, files.base_weights)
         parts = load_cross(config, files, members[0].descriptions)
-        digests = {str(path): sha256_of(path) for path in files.all()}
+        digests = digests_of(files.all())
         base = {str(path): sha256_of(path) for path in files.base_weights}
         store = Progress(progress / digest_of([*digests.values(), *base.values()]))
         state = _trainer(config, members, parts, store).run()

@@ -123,7 +123,7 @@ def held_out(
     image_ids = images_with_role(first.folds, int(config["fold"]), "test")
     descriptions = first.descriptions_of(image_ids)
     text_ids = descriptions["text_id"].unique().tolist()
-    made_from = digest_of([sha256_of(path) for path in (*weights, *files.all())])
+    made_from = digest_of([*map(sha256_of, weights), *files.digests().values()])
     return HeldOut(
         members=members,
         image_ids=image_ids,

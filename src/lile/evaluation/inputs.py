@@ -15,9 +15,11 @@ from lile.data.vocabulary import Vocabulary
 from lile.errors import InputError
 from lile.evaluation.score import Store, compute_device
 from lile.features.image_side import load_image_side
+from lile.features.shard import read_index
 from lile.features.store import TokenStore
 from lile.features.text_encoder import load_text_encoder
 from lile.features.word_store import WordStore
+from lile.files import sha256_of
 from lile.models.config import ModelConfig
 from lile.models.model import RetrievalModel, SideParts
 from lile.models.side_config import SideConfig
@@ -45,6 +47,10 @@ class FoldFiles:
         """Yield every input file."""
         yield from (*self.images_store, *self.texts_store, self.images, self.descriptions, self.folds)
 
+    def digests(self) -> dict[str, str]:
+        """Return what names the content of each file, by path; see :func:`digests_of`."""
+        return digests_of(self.all())
+
 
 @dataclass(frozen=True)
 class FoldInputs:
@@ -62,6 +68,18 @@ class FoldInputs:
     def descriptions_of(self, image_ids: Sequence[str]) -> pd.DataFrame:
         """Return the rows of ``descriptions`` that belong to these images."""
         return self.descriptions[self.descriptions["image_id"].isin(set(image_ids))]
+
+
+def digests_of(paths: Iterable[Path]) -> dict[str, str]:
+    """Return what names the content of each file, by path.
+
+    Of a token store it is made of its index, in which each item's sum stands: to read all its tokens would take minutes
+    of every job on data like COCO. Of any other file it is the SHA-256.
+
+    Raises:
+        InputError: a store is missing or damaged.
+    """
+    return {str(path): read_index(path).digest if path.suffix == ".h5" else sha256_of(path) for path in paths}
 
 
 def load_fold(config: Mapping[str, Any], files: FoldFiles) -> FoldInputs:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lile.errors import InputError
+from lile.files import digest_of, sha256_of
 
 if TYPE_CHECKING:
     import h5py
@@ -53,6 +54,17 @@ class ShardIndex:
     boxes: bool
     about: dict[str, Any]
     sums: np.ndarray | None
+
+    @property
+    def digest(self) -> str:
+        """What names the shard's content: of all but the tokens, for whose bytes their sums stand.
+
+        Of a file without sums it is the file's own SHA-256, which takes reading all of it.
+        """
+        if self.sums is None:
+            return sha256_of(self.path)
+        parts = (self.about, self.width, self.boxes, self.ids, self.offsets.tolist(), self.sums.tolist())
+        return digest_of([digest_of(part) for part in parts])
 
     def check(self, row: int, *parts: np.ndarray) -> None:
         """Compare an item's tokens (and boxes) with the sums of what was written.

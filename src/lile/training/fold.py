@@ -12,7 +12,7 @@ import torch
 
 from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
 from lile.evaluation.score import Scorer, compute_device, score_matrix
-from lile.files import digest_of, sha256_of
+from lile.files import digest_of
 from lile.lock import work_lock
 from lile.models.weights import load_weights
 from lile.seeds import seed_for
@@ -44,7 +44,7 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
     """
     with work_lock(progress / "lock"), deterministic():
         inputs = load_fold(config, files)
-        digests = {str(path): sha256_of(path) for path in files.all()}
+        digests = files.digests()
         store = Progress(progress / digest_of(list(digests.values())))
         state = _trained(config, inputs, store)
         model = inputs.model

@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from lile.evaluation.inputs import images_with_role, load_fold
 from lile.evaluation.metrics import fold_metrics
 from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 from lile.evaluation.score import Scorer, score_matrix
+from lile.features.store import TokenStore, write_store
 from lile.lock import work_lock
 from lile.models.weights import load_weights, write_weights
 
@@ -185,6 +188,15 @@ def test_a_real_sigkill_costs_one_block_and_changes_no_byte(case, tmp_path):
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def with_another_token(shards: Sequence[Path], path: Path) -> Path:
+    with TokenStore(shards) as store:
+        tokens, keep = store.read(np.arange(len(store)))
+        tokens[0, 0, 0] += 1
+        items = [(item_id, tokens[row][keep[row]]) for row, item_id in enumerate(store.ids)]
+        write_store(path, items, store.about)
+    return path
+
+
 @pytest.mark.parametrize("what", ["weights", "tokens", "folds"])
 def test_a_killed_evaluation_never_goes_on_with_blocks_of_other_inputs(case, tmp_path, monkeypatch, scored, what):
     config, files, weights = case
@@ -199,9 +211,7 @@ def test_a_killed_evaluation_never_goes_on_with_blocks_of_other_inputs(case, tmp
         rows = files.folds.read_text().splitlines()
         files.folds.write_text("\n".join([rows[0], *reversed(rows[1:])]) + "\n")
     else:
-        copy = tmp_path / "copy.h5"
-        copy.write_bytes(files.images_store[0].read_bytes() + b"\0")
-        files = replace(files, images_store=[copy])
+        files = replace(files, images_store=[with_another_token(files.images_store, tmp_path / "copy.h5")])
     scored[0] = 0
     evaluate_fold(config, files, weights, tmp_path / "out", tmp_path / "work")
     assert scored == [BLOCKS]
