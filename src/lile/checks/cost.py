@@ -57,7 +57,7 @@ def check_cost(config: Mapping[str, Any], dataset: str, survey: Survey | None, r
         size = store_bytes(*found, shape)
         total, there = total + size, there + bytes_there(_shards(config, dataset, name), root)
         yield passed(f"store {name}", _described(modality, *found, shape, counts, size))
-    yield from _disk(config, dataset, rows, (total, there), root)
+    yield from _disk(config, dataset, rows, (total, there), _to_fetch(config["datasets"][dataset], survey, root), root)
     yield _memory(config, dataset, rows, counts, survey, root)
     yield from check_times(
         config, dataset, rows, {name: _items(modality, counts) for name, modality in stores.items()}, root
@@ -107,24 +107,37 @@ def _shards(config: Mapping[str, Any], dataset: str, encoder: str) -> list[str]:
     return [f"{folder}/shard-{number}.h5" for number in range(config["datasets"][dataset]["shards"])]
 
 
+def _to_fetch(block: Mapping[str, Any], survey: Survey | None, root: Path) -> list[int | None]:
+    """Return the sizes of the archives that are still to be fetched; ``None`` for one that the config gives no size."""
+    if survey is not None or not block.get("download"):
+        return []
+    # The data's folder alone says nothing: files of another source, such as regions, may lie in it before the download.
+    missing = {
+        name: archive for name, archive in block["archives"].items() if not (root / block["root"] / name).is_dir()
+    }
+    return [archive["size"] for archive in missing.values()]
+
+
 def _disk(
-    config: Mapping[str, Any], dataset: str, rows: list[str], stores: tuple[int, int], root: Path
+    config: Mapping[str, Any],
+    dataset: str,
+    rows: list[str],
+    stores: tuple[int, int],
+    sizes: list[int | None],
+    root: Path,
 ) -> Iterator[Check]:
-    """Compare what will be written with what is free, folder by folder."""
+    """Compare what will be written with what is free, folder by folder; ``sizes`` are those of archives to fetch."""
     kept = sum(4 * trained_numbers(config, dataset, row) for row in rows) * len(folds_of(config, dataset))
     training = SAVED_COPIES * 4 * max((trained_numbers(config, dataset, row) for row in rows), default=0)
     made = f"token stores {in_words(stores[0])}, weights {in_words(kept)} for {len(rows)} rows"
     made += f", {in_words(training)} for each that is in training"
     needs = {"results": (max(0, stores[0] - stores[1]) + kept + training, made)}
-    block = config["datasets"][dataset]
-    sizes = [archive.get("size") for archive in block.get("archives", {}).values()] if block.get("download") else []
-    if sizes and not (root / str(block["root"])).is_dir():
-        if None in sizes:
-            yield passed("disk needed in resources/", "the archives say their size when they are fetched")
-        else:
-            # JPEGs do not shrink in a zip: unpacked they are as large.
-            said = f"archives {in_words(sum(sizes))}, and as much unpacked"
-            needs["resources"] = (2 * sum(sizes), said)
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        yield passed("disk needed in resources/", "the archives say their size when they are fetched")
+    elif known:
+        # JPEGs do not shrink in a zip: unpacked they are as large.
+        needs["resources"] = (2 * sum(known), f"archives {in_words(sum(known))}, and as much unpacked")
     yield from _rooms(needs, root)
 
 

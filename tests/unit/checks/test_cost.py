@@ -141,6 +141,15 @@ def test_too_little_disk_is_said_before_it_is_full(shipped, tmp_path, monkeypatc
     assert {check.status for check in check_cost(shipped, "coco", None, tmp_path)} == {"PASS"}
 
 
+def test_the_download_is_counted_until_it_is_unpacked_whatever_else_lies_in_its_folder(shipped, tmp_path):
+    (tmp_path / "resources/coco/bottom_up").mkdir(parents=True)
+    assert said(shipped, "coco", tmp_path)["disk needed in resources/"].startswith("40.9 GB more")
+    (tmp_path / "resources/coco/train2014").mkdir()
+    assert said(shipped, "coco", tmp_path)["disk needed in resources/"].startswith("13.9 GB more")
+    shipped["datasets"]["coco"]["download"] = False
+    assert "disk needed in resources/" not in said(shipped, "coco", tmp_path)
+
+
 def test_what_is_there_is_not_needed_again(shipped, tmp_path):
     before = said(shipped, "coco", tmp_path)["disk needed in results/"]
     for shard in range(16):
