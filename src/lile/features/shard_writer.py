@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -194,4 +195,7 @@ def _as_os_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise OSError(f"{path}: cannot write the token store ({error})") from error
+        # HDF5's own words run over lines, with addresses in memory among them; the system's are short.
+        number = getattr(error, "errno", None)
+        found = " ".join(str(error).split()) if number is None else os.strerror(number)
+        raise OSError(f"{path}: cannot write the token store ({found}). If the disk is full, make room") from error
