@@ -49,7 +49,9 @@ def test_shipped_configs_are_valid_alone_and_together():
     assert {"demo", "arch"} <= set(load([])["tables"])
     for name in ("medpix", "flickr8k", "flickr8k_coco"):
         assert name in load([TRIAL / "rows.yaml", TRIAL / f"{name}.yaml"])["tables"]
-    joined = load([TRIAL / f"{name}.yaml" for name in ("rows", "flickr8k", "medpix", "short")])
+    joined = load(
+        [TRIAL / f"{name}.yaml" for name in ("rows", "flickr8k", "flickr8k_coco", "medpix", "pretrain", "short")]
+    )
     assert joined["datasets"]["flickr8k"]["limit"] == 150, "short.yaml lies over the trials"
     assert joined["models"]["lile_small"]["matching"]["reduce"] == "mean"
 

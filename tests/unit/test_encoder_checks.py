@@ -63,7 +63,7 @@ def test_both_sides_of_one_dual_encoder_are_a_row(config):
             "a.npz",
             ["clip_image.convert_from: not with library dual_encoder"],
         ),
-        ("encoders.clip_image.library", "clip", ["needed is one of timm, dual_encoder, open_clip"]),
+        ("encoders.clip_image.library", "clip", ["needed is one of timm, transformers, dual_encoder, open_clip"]),
         ("models.first.encoders.text", "bio_text", ["models.first", "table shown", "some/clip and some/biomed"]),
         ("models.second.encoders.text", None, ["models.second", "text.pooling: given, but bert is an encoder of"]),
         ("models.first.encoders.image", None, ["models.first", "vit is an encoder of timm", "encoders.image"]),

@@ -8,9 +8,10 @@ from typing import Any
 
 from lile.errors import InputError
 from lile.features.encoder_config import RANDOM
+from lile.features.libraries import DETECTOR as LIBRARY
+from lile.features.libraries import detector_rule
 from lile.values import at_least, read_block
 
-LIBRARY = "faster_rcnn"
 ARCHITECTURE = "fasterrcnn_resnet50_fpn_v2"
 """torchvision's name for the detector."""
 
@@ -56,9 +57,7 @@ class DetectorConfig:
 
     def rule(self) -> dict[str, Any]:
         """Return how regions are chosen, as a store keeps it: stores of another rule are refused."""
-        how = "best class of each proposal, suppressed over all classes, features pooled again at the final box"
-        numbers = {"nms_iou": float(self.nms_iou), "confidence": float(self.confidence)}
-        return {"most": self.regions, **numbers, "rule": how}
+        return detector_rule({"regions": self.regions, "nms_iou": self.nms_iou, "confidence": self.confidence})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DetectorConfig:

@@ -13,9 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from lile.features.detector_config import LIBRARY, DetectorConfig
 from lile.features.encoder_config import RANDOM
-from lile.features.libraries import REGION_VIT, reads_pictures
+from lile.features.libraries import DETECTOR, REGION_VIT, detector_rule, reads_pictures
 from lile.features.parts import PassThrough
 from lile.features.store import TokenStore
 
@@ -89,7 +88,7 @@ def open_image_store(
 
         return TokenStore(shards, expect=load_image_encoder(dict(block), seed).about())
     expect: dict[str, Any] = {"library": library}
-    if library == LIBRARY:
+    if library == DETECTOR:
         # Without its weights' digest: a detector need not be there to train on its regions.
-        expect |= {"regions": DetectorConfig.from_dict(dict(block)).rule()}
+        expect |= {"regions": detector_rule(block)}
     return TokenStore(shards, expect=expect, geometry=geometry)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-REGION_LIBRARIES = ("faster_rcnn", "npy", "bottom_up")
+DETECTOR = "faster_rcnn"
+"""The library of a detector that is run here."""
+
+REGION_LIBRARIES = (DETECTOR, "npy", "bottom_up")
 """Encoders whose tokens are regions of an image, stored as they are; nothing of them is trained."""
 
 TSV_COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
@@ -18,3 +21,16 @@ REGION_VIT = "region_vit"
 def reads_pictures(encoder: Mapping[str, Any]) -> bool:
     """Return whether an image encoder's tokens are made from whole pictures by a model."""
     return encoder["library"] not in (*REGION_LIBRARIES, REGION_VIT)
+
+
+def detector_rule(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a detector's regions are chosen, as a store keeps it: one of another rule is refused.
+
+    Here, where no detector's code is: whoever trains on regions asks for it.
+
+    Args:
+        block: ``regions, nms_iou, confidence`` of the encoder's block.
+    """
+    how = "best class of each proposal, suppressed over all classes, features pooled again at the final box"
+    numbers = {name: float(block[name]) for name in ("nms_iou", "confidence")}
+    return {"most": block["regions"], **numbers, "rule": how}

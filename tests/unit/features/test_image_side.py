@@ -35,6 +35,7 @@ def regions(tmp_path: Path) -> Path:
 @pytest.fixture
 def vit(tiny_deit: Path) -> dict:
     source = {"modality": "image", "library": "faster_rcnn", "weights": "random", "regions": 5}
+    source |= {"nms_iou": 0.5, "confidence": 0.0}
     own = {"modality": "image", "library": "region_vit", "weights": str(tiny_deit), "config": None}
     return {**own, "trainable_blocks": 1, "boxes": True, "source": source}
 

@@ -158,7 +158,9 @@ def test_pictures_come_in_order_in_pieces_and_from_anywhere(images, workers):
 @pytest.mark.parametrize("library", ["faster_rcnn", "region_vit"])
 def test_a_row_that_stands_on_random_regions_says_so(tmp_path, images, tiny_deit, library):
     path = extract(tmp_path, images)
-    source = {"modality": "image", "library": "faster_rcnn", "weights": "random"}
+    config = detector().config
+    knobs = {name: getattr(config, name) for name in ("regions", "nms_iou", "confidence")}
+    source = {"modality": "image", "library": "faster_rcnn", "weights": "random", **knobs}
     vit = {"modality": "image", "library": library, "weights": str(tiny_deit), "trainable_blocks": 2, "boxes": True}
     side = load_image_side({**vit, "source": source} if library == "region_vit" else source, 0, [path])
     assert side.about["origin"] == "random"
