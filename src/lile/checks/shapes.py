@@ -87,11 +87,21 @@ def stored_shape(block: Mapping[str, Any], survey: Survey | None, root: Path) ->
     if library == "faster_rcnn":
         return Shape(tokens=block["regions"], width=DETECTOR_WIDTH, boxes=True)
     if library == "bottom_up":
-        return Shape(tokens=BOTTOM_UP[0], width=BOTTOM_UP[1], boxes=True)
+        return Shape(tokens=BOTTOM_UP[0], width=_lines_width(block, root) or BOTTOM_UP[1], boxes=True)
     if library == "npy":
         found = survey.regions if survey else None
         return None if found is None else Shape(tokens=found[0], width=found[1])
     return _of_block(json.dumps(dict(block), sort_keys=True), root.absolute())
+
+
+def _lines_width(block: Mapping[str, Any], root: Path) -> int | None:
+    """The width of a TSV file's first line; ``None`` where it cannot be read, of which another check speaks."""
+    from lile.features.bottom_up import width_of
+
+    try:
+        return width_of(root / block["files"][0], block["columns"])
+    except InputError:
+        return None
 
 
 @cache

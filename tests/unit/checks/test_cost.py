@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections import namedtuple
@@ -18,6 +19,7 @@ from lile.checks.sizes import counts_of, in_words, store_bytes, tokens_per_text
 from lile.checks.survey import TEXTS, Spread, Survey
 from lile.config import load
 from lile.features.image_encoder import load_image_encoder
+from lile.features.libraries import TSV_COLUMNS
 from lile.features.parts import PassThrough
 from lile.features.store import write_store
 from lile.features.transformers_model import load_tokenizer
@@ -60,8 +62,11 @@ def test_shapes_are_known_without_weights(tmp_path, block, tokens, width):
 def test_shapes_of_regions_and_of_what_nobody_knows(tmp_path):
     detector = {"modality": "image", "library": "faster_rcnn", "regions": 20}
     assert stored_shape(detector, None, tmp_path) == Shape(tokens=20, width=1024, boxes=True)
-    published = {"modality": "image", "library": "bottom_up"}
-    assert stored_shape(published, None, tmp_path) == Shape(tokens=36, width=2048, boxes=True)
+    published = {"modality": "image", "library": "bottom_up", "files": ["a.tsv"], "columns": TSV_COLUMNS}
+    assert stored_shape(published, None, tmp_path) == Shape(tokens=36, width=2048, boxes=True), "no file yet"
+    cells = [base64.b64encode(np.ones((2, count), "<f4").tobytes()).decode() for count in (4, 300)]
+    (tmp_path / "a.tsv").write_text("\t".join(["42", "640", "480", "2", *cells]) + "\n")
+    assert stored_shape(published, None, tmp_path) == Shape(tokens=36, width=300, boxes=True)
     survey = Survey(rows=1, captions=5, images=1, groups=1, regions=(36, 2048))
     assert stored_shape({"modality": "image", "library": "npy"}, survey, tmp_path) == Shape(tokens=36, width=2048)
     assert stored_shape({"modality": "image", "library": "npy"}, None, tmp_path) is None
