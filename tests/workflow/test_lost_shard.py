@@ -48,7 +48,7 @@ def test_a_shard_cut_short_is_named_with_a_command_that_plans_it_alone(finished)
         assert (finished.root / name).is_file()
     fixes = [check.fix for check in check_stores(config, "demo", finished.root)]
     assert len(fixes) == 3
-    remove, _, make = fixes[2].removeprefix("make this shard again: ").partition(" && ")
+    remove, _, make = fixes[2].removeprefix("make this shard again, with your --configfile: ").partition(" && ")
     assert shlex.split(remove) == ["rm", SHARDS[2]]
     assert shlex.split(make) == ["snakemake", "--cores", "all", SHARDS[2]]
     lost = finished.root / SHARDS[2]

@@ -28,9 +28,8 @@ def check_stores(config: Mapping[str, Any], dataset: str, root: Path, *, every_i
         there = [name for name in names if (root / name).is_file()]
         damaged = [(name, found) for name in there if (found := _damage(root / name, every_item))]
         for name, found in damaged:
-            yield failed(
-                f"tokens {encoder}", found, f"make this shard again: rm {name} && snakemake --cores all {name}"
-            )
+            fix = f"make this shard again, with your --configfile: rm {name} && snakemake --cores all {name}"
+            yield failed(f"tokens {encoder}", found, fix)
         if there and not damaged:
             what = "every item is as written" if every_item else "the indexes are as written"
             yield passed(f"tokens {encoder}", f"{len(there)} of {len(names)} shards are there, {what}")

@@ -37,7 +37,7 @@ def test_a_shard_that_was_cut_short_is_named_with_its_command(three, tmp_path):
     [(status, said, fix)] = found(three, tmp_path)
     assert status == "FAIL"
     assert f"{tmp_path / name}: cut off" in said
-    assert fix == f"make this shard again: rm {name} && snakemake --cores all {name}"
+    assert fix == f"make this shard again, with your --configfile: rm {name} && snakemake --cores all {name}"
 
 
 def test_a_changed_token_is_found_where_every_item_is_looked_at(three, tmp_path):
