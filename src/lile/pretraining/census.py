@@ -79,12 +79,12 @@ def take_census(listing: Listing, data: DataConfig, workers: int = 1) -> Census:
             report.append(Finding(item.name, item.label, "dropped", "named_twice", "the first row holds"))
         else:
             kept[item.name] = (item, digest)
-    if len(kept) < LEAST_USABLE * len(listing.items):
+    if len(kept) < LEAST_USABLE * listing.named:
         worst = Counter(line.reason for line in report if line.status == "dropped").most_common(3)
         said = ", ".join(f"{reason} {count:,}" for reason, count in worst)
         first = next(line for line in report if line.status == "dropped")
         raise InputError(
-            f"{listing.source}: only {len(kept):,} of {len(listing.items):,} pictures can be used ({said}; first "
+            f"{listing.source}: only {len(kept):,} of {listing.named:,} pictures can be used ({said}; first "
             f"{first.name}: {first.detail}). Check root and labels"
         )
     items = [item for item, _ in kept.values()]

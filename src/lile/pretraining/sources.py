@@ -20,6 +20,8 @@ PICTURES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", "
 
 TRAIN, HELD_OUT = "train", "held_out"
 
+_BESIDE, _NO_PICTURE = "outside_of_classes", "not_a_picture"  # of files that nobody meant to be pictures
+
 _HELD_OUT_WORDS = {word: TRAIN if split == "train" else HELD_OUT for word, split in SPLIT_WORDS.items() if word}
 _HELD_OUT_WORDS |= {"held_out": HELD_OUT, "held-out": HELD_OUT}
 
@@ -61,6 +63,11 @@ class Listing:
     split: bool = False
     """Whether the data name their held-out part."""
 
+    @property
+    def named(self) -> int:
+        """How many pictures the data name, with those that are left out."""
+        return len(self.items) + sum(line.reason not in (_BESIDE, _NO_PICTURE) for line in self.report)
+
     def drop(self, name: str, label: str, reason: str, detail: str) -> None:
         """Note what is left out."""
         self.report.append(Finding(name, label, "dropped", reason, " ".join(detail.split())[:300]))
@@ -75,7 +82,9 @@ def list_pictures(data: DataConfig) -> Listing:
     listing = {"folder": _folder, "csv": _table, "nct_crc": _nct_crc}[data.kind](data)
     listing.items.sort(key=lambda item: item.name)
     if not listing.items:
-        raise InputError(f"{listing.source}: no labelled picture found; {len(listing.report)} rows or files left out")
+        first = "".join(f"; first {line.name}: {line.reason}, {line.detail}" for line in listing.report[:1])
+        found = f"{len(listing.report)} rows or files left out{first}"
+        raise InputError(f"{listing.source}: no labelled picture found; {found}")
     return listing
 
 
@@ -125,7 +134,7 @@ def _classes(folder: Path, root: Path, listing: Listing) -> Iterator[Item]:
     empty = []
     for entry in entries:
         if not entry.is_dir():
-            listing.drop(os.path.relpath(entry.path, root), "", "outside_of_classes", "a file beside the classes")
+            listing.drop(os.path.relpath(entry.path, root), "", _BESIDE, "a file beside the classes")
             continue
         count = 0
         for path in _files_below(entry.path):
@@ -134,7 +143,7 @@ def _classes(folder: Path, root: Path, listing: Listing) -> Iterator[Item]:
                 count += 1
                 yield Item(path, name, entry.name)
             else:
-                listing.drop(name, entry.name, "not_a_picture", "its name has no picture's ending")
+                listing.drop(name, entry.name, _NO_PICTURE, "its name has no picture's ending")
         empty += [] if count else [entry.name]
     if empty:
         raise InputError(f"{folder}: no picture in class {', '.join(empty)}; fill or remove these folders")

@@ -120,6 +120,15 @@ def test_a_pattern_that_finds_no_slide_leaves_the_picture_out(patches):
     assert reasons(census) == {"gland/nameless.png": "group_not_found"}
 
 
+def test_a_pattern_that_finds_few_slides_is_the_wrong_one(patches):
+    with pytest.raises(InputError, match=r"12 of 60 pictures can be used \(group_not_found 48; first gland/s"):
+        census_of(folder(patches, group_pattern="(s0)_"))
+    with pytest.raises(
+        InputError, match=r"no labelled picture found; 60 .*first gland/s0_0.png: group_not_found, data."
+    ):
+        census_of(folder(patches, group_pattern="(slide)"))
+
+
 def test_a_table(patches):
     rows = rows_of(patches)
     data = table(patches, rows, columns=ColumnsConfig(group="slide"))
