@@ -24,12 +24,15 @@ from lile.checks.sizes import (
 )
 from lile.checks.survey import Survey
 from lile.checks.times import check_times
+from lile.features.libraries import REGION_VIT
 from lile.lists import data_of, encoder_of, folds_of, rows_below, store_of
 
 ADAM_COPIES = 4
 """Numbers held for each that is trained: itself, its gradient and Adam's two moments."""
 SAVED_COPIES = 4
 """On disk while a row trains: the checkpoint with both moments, and the best weights."""
+DEPTHS = {"large": 24, "huge": 32, "giant": 40}
+"""Blocks of a ViT by the word for its size; smaller ones have 12."""
 ACTIVATIONS = 68
 """Bytes for each token and unit of width that a block keeps for the gradient, in 32 bits: twice the 34 that Korthikanti
 et al. (2022, arXiv 2205.05198, section 4.1) count in 16 bits for all but the attention itself."""
@@ -127,8 +130,11 @@ def _disk(
     root: Path,
 ) -> Iterator[Check]:
     """Compare what will be written with what is free, folder by folder; ``sizes`` are those of archives to fetch."""
-    kept = sum(4 * trained_numbers(config, dataset, row) for row in rows) * len(folds_of(config, dataset))
-    training = SAVED_COPIES * 4 * max((trained_numbers(config, dataset, row) for row in rows), default=0)
+    trained = {row: trained_numbers(config, dataset, row) for row in rows}
+    frozen = {row: frozen_numbers(config, dataset, row) for row in rows}
+    kept = sum(4 * (trained[row] + frozen[row]) for row in rows) * len(folds_of(config, dataset))
+    # Beside both moments, the checkpoint and the best weights hold what is frozen, too.
+    training = max((4 * (SAVED_COPIES * trained[row] + 2 * frozen[row]) for row in rows), default=0)
     made = f"token stores {in_words(stores[0])}, weights {in_words(kept)} for {len(rows)} rows"
     made += f", {in_words(training)} for each that is in training"
     needs = {"results": (max(0, stores[0] - stores[1]) + kept + training, made)}
@@ -174,14 +180,37 @@ def trained_numbers(config: Mapping[str, Any], dataset: str, row: str) -> int:
         shape = None if name is None else stored_shape(_backbone(config["encoders"][name]), None, Path())
         if name is not None and shape is not None:
             blocks = config["encoders"][name].get("trainable_blocks", 0)
-            total += blocks * (12 * shape.width**2 + 13 * shape.width)
+            total += blocks * _block_numbers(shape.width)
             total += shape.width**2 // 2 + shape.width * block["width"]
+            if config["encoders"][name].get("library") == REGION_VIT:  # the projection of its regions
+                regions = stored_shape(config["encoders"][store_of(config, name)], None, Path())
+                total += shape.width * (regions.width if regions is not None else shape.width)
     return total + (8 * block["width"] ** 2 if block["matching"]["kind"] == "iterative" and block["steps"] > 1 else 0)
+
+
+def frozen_numbers(config: Mapping[str, Any], dataset: str, row: str) -> int:
+    """Return about how many numbers a row holds that do not train: the first blocks of a region ViT."""
+    name = encoder_of(config, dataset, row, "image")
+    block = {} if name is None else config["encoders"][name]
+    shape = stored_shape(_backbone(block), None, Path()) if block.get("library") == REGION_VIT else None
+    if shape is None or not config["models"][row]["training"]["epochs"]:
+        return 0
+    return max(0, _depth(block) - block["trainable_blocks"]) * _block_numbers(shape.width)
+
+
+def _block_numbers(width: int) -> int:
+    return 12 * width**2 + 13 * width
+
+
+def _depth(block: Mapping[str, Any]) -> int:
+    """The blocks of a ViT, by what models of its size have: the word for the size stands in most names."""
+    name = str(block["weights"]).lower()
+    return next((depth for size, depth in DEPTHS.items() if size in name), 12)
 
 
 def _backbone(block: Mapping[str, Any]) -> dict[str, Any]:
     """A region ViT as the timm model whose blocks it has."""
-    if block.get("library") != "region_vit":
+    if block.get("library") != REGION_VIT:
         return dict(block)
     return {key: block[key] for key in ("modality", "weights", "config", "trainable_blocks")}
 
@@ -204,7 +233,7 @@ def _training_bytes(
     config: Mapping[str, Any], dataset: str, row: str, counts: Counts, survey: Survey | None, root: Path
 ) -> int:
     """Weights with Adam's copies, and what one batch keeps for the gradient of the blocks that train."""
-    total = ADAM_COPIES * 4 * trained_numbers(config, dataset, row)
+    total = 4 * (ADAM_COPIES * trained_numbers(config, dataset, row) + frozen_numbers(config, dataset, row))
     batch = config["models"][row]["training"]["batch_size"]
     for modality in ("image", "text"):
         name = encoder_of(config, dataset, row, modality)
@@ -217,6 +246,6 @@ def _training_bytes(
             continue
         tokens = shape.tokens or tokens_per_text(counts.texts, block, root)
         # A region ViT hands the gradient through its frozen blocks, too.
-        blocks = 12 if block.get("library") == "region_vit" else block.get("trainable_blocks", 0)
+        blocks = _depth(block) if block.get("library") == REGION_VIT else block.get("trainable_blocks", 0)
         total += round(batch * tokens * (4 * shape.width + ACTIVATIONS * inner.width * blocks))
     return total

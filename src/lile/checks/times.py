@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from lile.checks.findings import Check, passed
 from lile.errors import InputError
 from lile.lists import folds_of
 
+_NOW = re.compile(r"(\d+) of them now in")
+"""What the log of a job that can be resumed says of it."""
 RULES = ("image_tokens", "region_tokens", "npy_tokens", "tsv_tokens", "text_tokens")
 
 
@@ -57,13 +60,19 @@ def token_rate(encoder: str, root: Path) -> float | None:
             dataset, _, shard = record.stem.split(".")
             path = root / "results" / dataset / "features" / encoder / f"shard-{shard}.h5"
             try:
-                stored = len(read_index(path).ids)
+                made = _made_now(root / "results" / "logs" / rule / f"{record.stem}.log", len(read_index(path).ids))
                 with record.open(encoding="utf-8", newline="") as handle:
                     took = [float(row["s"]) for row in csv.DictReader(handle, delimiter="\t")]
             except (OSError, InputError, KeyError, ValueError):
                 continue
-            items, seconds = items + stored * len(took), seconds + sum(took)
+            items, seconds = items + made * len(took), seconds + sum(took)
     return items / seconds if items and seconds else None
+
+
+def _made_now(log: Path, stored: int) -> int:
+    """Return how many items of a shard its last job made: all, but for one that went on where another was killed."""
+    said = _NOW.findall(log.read_text(encoding="utf-8")) if log.is_file() else []
+    return int(said[-1]) if said else stored
 
 
 def _epoch_seconds(dataset: str, row: str, root: Path) -> float | None:

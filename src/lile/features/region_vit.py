@@ -143,11 +143,17 @@ def _check_vit(model: Any, config: EncoderConfig) -> None:
         raise InputError(
             f"{where}: trainable_blocks is {config.trainable_blocks}, but it has only {len(model.blocks)} blocks"
         )
+    if isinstance(model.norm, nn.Identity):
+        raise InputError(f"{where}: it normalises after pooling, not its tokens; name another ViT of timm")
     keep_BR = torch.tensor([[True, True, False]])
+    blocks, tokens_BRH = _Blocks([model.norm_pre], list(model.blocks)), torch.zeros(1, 3, model.embed_dim)
     try:
-        _Blocks([model.norm_pre], list(model.blocks))(torch.zeros(1, 3, model.embed_dim), keep_BR)
+        others_BRH = tokens_BRH + ~keep_BR[..., None] * torch.linspace(-1, 1, model.embed_dim)
+        first, second = (blocks(tokens, keep_BR) for tokens in (tokens_BRH, others_BRH))
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{where}: its blocks cannot leave regions out ({reason}); name another ViT of timm"
         ) from error
+    if not torch.allclose(first[keep_BR], second[keep_BR], atol=1e-5):
+        raise InputError(f"{where}: its blocks look at regions that are left out; update timm, or name another ViT")

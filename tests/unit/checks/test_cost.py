@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from lile.checks.cost import check_cost, trained_numbers
+from lile.checks.cost import check_cost, frozen_numbers, trained_numbers
 from lile.checks.run import check_dataset
 from lile.checks.shapes import Shape, stored_shape
 from lile.checks.sizes import counts_of, in_words, store_bytes, tokens_per_text
 from lile.checks.survey import TEXTS, Spread, Survey
+from lile.checks.times import token_rate
 from lile.config import load
 from lile.features.image_encoder import load_image_encoder
 from lile.features.libraries import TSV_COLUMNS
@@ -190,6 +191,30 @@ def test_the_numbers_a_row_trains_are_about_those_of_its_model(shipped):
     real = sum(p.numel() for p in head.parameters()) + 4 * sum(p.numel() for p in layer.parameters())
     assert trained_numbers(shipped, "arch", "lile_paper") == pytest.approx(real, rel=0.01)
     assert trained_numbers(shipped, "arch", "clip_zero_shot") == 0
+    assert frozen_numbers(shipped, "arch", "lile_paper") == 0
+
+
+def test_a_region_vit_is_counted_whole(shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layer = sum(p.numel() for p in torch.nn.TransformerEncoderLayer(768, 12, 3072, device="meta").parameters())
+    assert frozen_numbers(shipped, "coco", "lile_paper") == pytest.approx(6 * layer, rel=0.01)
+    without = trained_numbers(shipped, "coco", "vsepp_coco"), frozen_numbers(shipped, "coco", "vsepp_coco")
+    assert without[1] == 0
+    shipped["encoders"]["coco_vit"]["weights"] = "timm/vit_large_patch16_224.augreg_in21k_ft_in1k"
+    large = sum(p.numel() for p in torch.nn.TransformerEncoderLayer(1024, 16, 4096, device="meta").parameters())
+    assert frozen_numbers(shipped, "coco", "lile_paper") == pytest.approx(18 * large, rel=0.01)
+
+
+def test_a_shard_that_was_resumed_counts_what_its_last_job_made(tmp_path):
+    write_store(tmp_path / "results/d/features/e/shard-0.h5", [(str(k), np.ones((1, 2))) for k in range(100)], {})
+    record = tmp_path / "results/benchmarks/image_tokens/d.e.0.tsv"
+    record.parent.mkdir(parents=True)
+    record.write_text("s\th:m:s\n50.0\t0:00:50\n")
+    assert token_rate("e", tmp_path) == 2.0
+    log = tmp_path / "results/logs/image_tokens/d.e.0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("INFO: shard-0.h5: 100 images, 25 of them now in 49.0 s, 0.51 per second\n")
+    assert token_rate("e", tmp_path) == 0.5
 
 
 def test_captions_are_counted_as_the_data_have_them(shipped, project_root, tmp_path):

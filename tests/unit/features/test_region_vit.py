@@ -183,3 +183,19 @@ def test_a_cnn_is_refused(block, tmp_path, save_timm):
     save_timm(model, "resnet18", tmp_path / "cnn", {}, first_conv="conv1", classifier="fc")
     with pytest.raises(InputError, match="a ResNet cannot read regions"):
         load_region_vit({**block, "weights": str(tmp_path / "cnn"), "trainable_blocks": 0}, 0, 20)
+
+
+def test_a_vit_that_normalises_after_pooling_is_refused(block, tmp_path, save_timm):
+    shape = {"embed_dim": 24, "depth": 4, "num_heads": 3, "img_size": 32, "patch_size": 8, "num_classes": 5}
+    pooled = {**shape, "global_pool": "avg", "fc_norm": True}
+    save_timm(timm.create_model("vit_tiny_patch16_224", **pooled), "vit_tiny_patch16_224", tmp_path / "vit", pooled)
+    with pytest.raises(InputError, match="normalises after pooling"):
+        load_region_vit({**block, "weights": str(tmp_path / "vit"), "trainable_blocks": 1}, 0, 20)
+
+
+def test_blocks_that_look_at_what_is_left_out_are_refused(block, monkeypatch):
+    attention = timm.layers.Attention
+    whole = attention.forward
+    monkeypatch.setattr(attention, "forward", lambda self, x, attn_mask=None, **more: whole(self, x, **more))
+    with pytest.raises(InputError, match="look at regions that are left out"):
+        load_region_vit({**block, "trainable_blocks": 1}, 0, FEATURES + GEOMETRY)
