@@ -8,8 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
+
+from lile.data.download import download
 
 BODY = np.random.default_rng(0).bytes(700_001)
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -107,3 +110,21 @@ def serving() -> Iterator[Site]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class Target:
+    """The files of one download, and a call with the tests' short pauses."""
+
+    def __init__(self, folder: Path, site: Site) -> None:
+        self.site = site
+        self.path = folder / "arch" / "books_set.zip"
+        self.part = folder / "arch" / "books_set.zip.part"
+        self.about = folder / "arch" / "books_set.zip.part.json"
+        self.record = folder / "arch" / "books_set.zip.first.json"
+
+    def get(self, size: int | None = None, sha256: str | None = None, **options: object) -> dict:
+        options = {"attempts": 3, "pause_s": 0.01, "timeout_s": 5.0, "url": self.site.url} | options
+        return download(path=self.path, size=size, sha256=sha256, record=self.record, **options)
+
+    def is_clean(self) -> bool:
+        return not (self.path.exists() or self.part.exists() or self.about.exists() or self.record.exists())
