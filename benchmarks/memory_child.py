@@ -17,7 +17,8 @@ from benchmarks.child import Peak
 from benchmarks.token_files import drawn, items
 from lile.data.records import read_descriptions
 from lile.features.parts import PassThrough
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 from lile.models.config import ModelConfig
 from lile.models.losses import negatives_of, triplet_loss
 from lile.models.model import RetrievalModel, SideParts

@@ -61,7 +61,7 @@ def write_tables(folder: Path) -> None:
 def fold_case(tmp_path: Path, project_root: Path) -> FoldCase:
     from lile.evaluation.inputs import FoldFiles
     from lile.features.image_encoder import load_image_encoder
-    from lile.features.store import write_store
+    from lile.features.shard_writer import write_store
     from lile.features.text_encoder import load_text_encoder
 
     config = fold_config(project_root)

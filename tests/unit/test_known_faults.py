@@ -18,7 +18,8 @@ from lile.data.records import read_descriptions
 from lile.errors import InputError
 from lile.evaluation.inputs import images_with_role, load_fold
 from lile.evaluation.metrics import fold_metrics
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 from lile.models.losses import negatives_of, triplet_loss
 from lile.models.training_config import PlateauConfig, TrainingConfig
 from lile.training.fold import train_fold

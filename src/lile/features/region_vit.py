@@ -23,10 +23,8 @@ from lile.errors import InputError
 from lile.features.encoder_config import EncoderConfig
 from lile.features.libraries import REGION_VIT
 from lile.features.parts import Frozen
+from lile.features.store import GEOMETRY
 from lile.features.timm_model import build_timm
-
-GEOMETRY = 5
-"""Columns of a region's box."""
 
 
 class RegionVit(nn.Module):

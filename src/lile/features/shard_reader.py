@@ -19,10 +19,11 @@ import numpy as np
 
 from lile.errors import InputError
 from lile.features.shard import MEND, naming_damage, open_shard, read_index
-from lile.features.shard_writer import Item
 
 if TYPE_CHECKING:
     import h5py
+
+    from lile.features.shard_writer import Item
 
 
 _THREADS = 8  # they wait for the disk side by side, and copy on as many cores as there are

@@ -20,11 +20,9 @@ from lile.errors import InputError
 from lile.features.rows import checked_rows, rows_by_id
 from lile.features.shard import check_same_origin, read_index
 from lile.features.shard_reader import ShardReader, bytes_of
-from lile.features.shard_writer import write_store
 
-__all__ = ["TokenStore", "write_store"]
-
-_GEOMETRY = 5  # x1, y1, x2, y2 and the area
+GEOMETRY = 5
+"""Columns that a token's box adds to it: x1, y1, x2, y2 and the area."""
 
 
 class TokenStore:
@@ -61,7 +59,7 @@ class TokenStore:
         self.paths = [shard.path for shard in shards]
         self.about: dict[str, Any] = shards[0].about
         self._geometry = geometry
-        self.width: int = shards[0].width + _GEOMETRY * geometry
+        self.width: int = shards[0].width + GEOMETRY * geometry
         self.ids: list[str] = [item_id for shard in shards for item_id in shard.ids]
         self._row_of = {item_id: row for row, item_id in enumerate(self.ids)}
         if len(self._row_of) < len(self.ids):
@@ -129,7 +127,7 @@ class TokenStore:
         rows = checked_rows(rows, len(self))
         length_B = self._length_B[rows]
         keep_BL = np.arange(int(length_B.max(initial=0)))[None, :] < length_B[:, None]
-        tokens_BLH = self._table("tokens", rows, keep_BL, self.width - _GEOMETRY * self._geometry, np.float16)
+        tokens_BLH = self._table("tokens", rows, keep_BL, self.width - GEOMETRY * self._geometry, np.float16)
         if not self._geometry:
             self._check(rows, length_B, tokens_BLH)
             return tokens_BLH, keep_BL

@@ -22,7 +22,7 @@ from lile.config import load
 from lile.features.image_encoder import load_image_encoder
 from lile.features.libraries import TSV_COLUMNS
 from lile.features.parts import PassThrough
-from lile.features.store import write_store
+from lile.features.shard_writer import write_store
 from lile.features.transformers_model import load_tokenizer
 from lile.models.config import ModelConfig
 from lile.models.model import RetrievalModel, SideParts

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lile.checks.stores import check_stores
-from lile.features.store import write_store
+from lile.features.shard_writer import write_store
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from tiny_bert import write_bert_config
 from lile.cross.inputs import PairReader, spread
 from lile.cross.words import PairWords, read_tags
 from lile.errors import InputError
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 from lile.features.transformers_model import load_tokenizer
 
 TEXTS = {"t0": "dense gland", "t1": "stroma", "t2": "gland gland gland gland gland gland gland"}

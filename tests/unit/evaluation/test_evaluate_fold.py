@@ -23,7 +23,8 @@ from lile.evaluation.inputs import images_with_role, load_fold
 from lile.evaluation.metrics import fold_metrics
 from lile.evaluation.relevance import DIRECTIONS, PROTOCOLS
 from lile.evaluation.score import Scorer, score_matrix
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 from lile.lock import work_lock
 from lile.models.weights import load_weights, write_weights
 

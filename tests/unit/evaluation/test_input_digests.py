@@ -10,7 +10,7 @@ import pytest
 
 from lile.errors import InputError
 from lile.evaluation.inputs import digests_of
-from lile.features.store import write_store
+from lile.features.shard_writer import write_store
 from lile.files import sha256_of
 
 ABOUT = {"library": "tests", "weights_digest": "aaaa"}

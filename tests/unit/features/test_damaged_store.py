@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lile.errors import InputError
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 
 ABOUT = {"library": "tests", "weights_digest": "aaaa"}
 COUNT, LENGTH, WIDTH = 30, 4, 64

@@ -13,8 +13,10 @@ from lile.features.detector_config import DetectorConfig
 from lile.features.image_encoder import load_image_encoder
 from lile.features.image_side import load_image_side, open_image_store
 from lile.features.parts import PassThrough
-from lile.features.region_vit import GEOMETRY, RegionVit
-from lile.features.store import write_store
+from lile.features.region_vit import RegionVit
+from lile.features.shard_writer import write_store
+from lile.features.store import GEOMETRY
+from lile.fingerprint import files_behind
 
 FEATURES = 7
 
@@ -83,3 +85,12 @@ def test_a_store_of_another_kind_is_refused(regions, vit, tiny_deit, library):
 def test_regions_chosen_by_another_rule_are_refused(regions, vit):
     with pytest.raises(InputError, match=r"'most': 5.*instead of.*'most': 6"):
         open_image_store({**vit["source"], "regions": 6}, 0, [regions])
+
+
+def test_how_stores_are_written_is_no_part_of_training(project_root):
+    for script in ("train_fold", "evaluate_fold"):
+        behind = {
+            path.stem for path in files_behind(project_root / "workflow" / "scripts" / f"{script}.py", project_root)
+        }
+        assert "shard_reader" in behind
+        assert not {"shard_writer", "segments", "extract"} & behind

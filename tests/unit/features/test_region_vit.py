@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from lile.errors import InputError
-from lile.features.region_vit import GEOMETRY, RegionVit, load_region_vit
+from lile.features.region_vit import RegionVit, load_region_vit
+from lile.features.store import GEOMETRY
 
 FEATURES, HEADS = 10, 3
 

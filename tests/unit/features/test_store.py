@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from lile.errors import InputError
 from lile.features import shard_reader, shard_writer
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 
 ABOUT = {
     "encoder": "tiny",
@@ -261,7 +262,7 @@ def test_a_full_disk_leaves_one_line_and_no_file(tmp_path, limit):
 import resource, signal
 from pathlib import Path
 import h5py, numpy as np
-from lile.features.store import write_store
+from lile.features.shard_writer import write_store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 block = np.ones((100, 64), dtype=np.float16)

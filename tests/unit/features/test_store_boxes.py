@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lile.errors import InputError
 from lile.features import shard_reader, shard_writer
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 
 ABOUT = {"library": "tests", "weights_digest": "aaaa"}
 WIDTH = 3

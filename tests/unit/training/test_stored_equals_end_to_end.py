@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lile.features.image_encoder import load_image_encoder
-from lile.features.store import TokenStore, write_store
+from lile.features.shard_writer import write_store
+from lile.features.store import TokenStore
 from lile.features.text_encoder import load_text_encoder
 from lile.models.config import ModelConfig
 from lile.models.losses import triplet_loss
