@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from by_hand import read, run
 from PIL import Image
 
 from lile.data.synthetic.draw import draw
@@ -62,27 +60,6 @@ def folder(tmp_path) -> Path:
     (tmp_path / "mine" / f"patches/{BROKEN:02d}.png").write_bytes(b"no image at all")
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(OVERLAY))
     return tmp_path
-
-
-def run(folder: Path, *words: str) -> str:
-    """Run a module of Python in the person's folder, as the two commands do; return all that it said."""
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env=environment | {"PYTHONPATH": str(ROOT / "src")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.timeout(1200)
