@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from lile.files import digest_of, sha256_of, write_csv, write_json
+from lile.files import sha256_of, write_csv, write_json
 from lile.pretraining.census import Census
 from lile.pretraining.config import PretrainConfig
 from lile.pretraining.division import Division
@@ -26,8 +24,8 @@ from lile.pretraining.scores import (
     wilson,
 )
 from lile.pretraining.sources import Finding
-from lile.provenance import git_state, host, versions
 from lile.seeds import seed_for
+from lile.training.facts import run_facts
 from lile.training.progress import State
 
 
@@ -129,23 +127,11 @@ def write_record(out: Path, config: Mapping[str, Any], content: Mapping[str, Any
         state: at the end of training.
         code: fingerprint.
     """
-    machine = host()
     record = {
         **content,
         "name": config["name"],
         "seed": config["seed"],
-        "config_digest": digest_of(dict(config)),
         "weights_sha256": sha256_of(out / "model.safetensors"),
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
-        "interruptions": state.interruptions,
-        "code": code,
-        **git_state(Path(__file__).parent),
-        "versions": versions(),
-        "device": machine.get("device", "cpu"),
-        "host": machine,
-        "threads": torch.get_num_threads(),
-        "started_unix": state.started_unix,
-        "ended_unix": time.time(),
+        **run_facts(config, state, code),
     }
     write_json(out / "record.json", record)

@@ -95,9 +95,10 @@ def pretrain(config: Mapping[str, Any], progress: Path, out: Path, threads: int,
             job.network.model, trainer.forward, job.network.transform, job.reader(job.division.held_out),
             trainer.fabric.device,
         )  # fmt: skip
-        _write(out, job, held_out)
+        figures = held_out_figures(job.census, job.division, held_out, job.seed)
+        _write(out, job, held_out, figures)
         write_history(out / "history.jsonl", state.history)
-        write_record(out, config, _content(job, held_out), state, code)
+        write_record(out, config, _content(job, figures), state, code)
         store.remove()
 
 
@@ -166,20 +167,19 @@ def _validation(job: _Job, forward: Any, device: torch.device) -> Callable[[], d
     return validate
 
 
-def _write(out: Path, job: _Job, probabilities_NC: np.ndarray) -> None:
+def _write(out: Path, job: _Job, probabilities_NC: np.ndarray, figures: Mapping[str, Any]) -> None:
     """Write all but history and record."""
     data = job.config.data
     count = f"{len(job.census.items):,} pictures in {len(job.census.classes)} classes"
     save_network(out, job.network, job.census.classes, f"{job.name} ({count}; start: {job.config.start})")
     write_report(out, job.census)
     write_held_out(out, job.census, job.division, probabilities_NC)
-    figures = held_out_figures(job.census, job.division, probabilities_NC, job.seed)
     said = ". ".join([*([data.note.rstrip(".")] if data.note else []), *job.division.warnings, ONE_TRAINING])
     matrix_CC = np.asarray(figures["confusion"])
     write_confusion(out, job.name, matrix_CC, job.census, figures, f"{said}.")
 
 
-def _content(job: _Job, probabilities_NC: np.ndarray) -> dict[str, Any]:
+def _content(job: _Job, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the record says of this pretraining's own."""
     model, knobs = job.network.model, job.config.to_dict()
     del knobs["data"]["download"]  # how the pictures came is none of the stage's business
@@ -187,7 +187,7 @@ def _content(job: _Job, probabilities_NC: np.ndarray) -> dict[str, Any]:
         "config": knobs,
         "start": job.network.start,
         "data": data_facts(job.census, job.division, job.config),
-        "held_out": held_out_figures(job.census, job.division, probabilities_NC, job.seed),
+        "held_out": figures,
         "says": ONE_TRAINING,
         "seeds": {
             "of": "lile.seeds.seed_for(this seed, purpose, ...)",

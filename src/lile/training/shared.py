@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from lile.evaluation.grid import Scores
@@ -18,10 +16,10 @@ from lile.evaluation.inputs import FoldInputs, images_with_role
 from lile.evaluation.ranks import fold_ranks
 from lile.evaluation.recalls import RECALLS, figures_of
 from lile.evaluation.relevance import DIRECTIONS
-from lile.files import digest_of, write_json
+from lile.files import write_json
 from lile.models.weights import write_weights
-from lile.provenance import git_state, host, versions
 from lile.seeds import seed_for
+from lile.training.facts import run_facts
 from lile.training.progress import State, write_history
 
 
@@ -105,24 +103,12 @@ def run_record(
         state: at the end of training.
         code: fingerprint.
     """
-    machine = host()
     return {
         **{name: config[name] for name in ("dataset", "model", "fold", "seed")},
         "preset": preset,
         "config": dict(knobs),
-        "config_digest": digest_of(dict(config)),
-        "code": code,
-        **git_state(Path(__file__).parent),
-        "versions": versions(),
-        "device": machine.get("device", "cpu"),
-        "host": machine,
-        "threads": torch.get_num_threads(),
-        "started_unix": state.started_unix,
-        "ended_unix": time.time(),
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
+        **run_facts(config, state, code),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "encoders": encoders,
         "inputs": dict(digests),
-        "interruptions": state.interruptions,
     }
