@@ -234,48 +234,39 @@ def tag_files(wildcards):
     return [] if tags is None else [tags]
 
 
-def work_folder(kind, stage, name):
-    """A params function: a folder that outlives a killed job, named by its config and code. Not compared."""
+def named_folder(kind, stage, name, run, wildcards):
+    """A folder that outlives a killed job: named by config and code, so that no other job goes on from it."""
+    cfg = stages.slice_for(stage, config, **dict(wildcards.items()))
+    return f"work/{kind}/{run}/{stages.short_digest(cfg)}-{code(name)[:8]}"
+
+
+def work_folder(kind, stage, name, parts=("dataset", "model", "fold")):
+    """A params function: such a folder for a run of these wildcards. Not compared: it changes no result."""
 
     def folder(wildcards, threads):
-        cfg = stages.slice_for(stage, config, **dict(wildcards.items()))
-        run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
-        return f"work/{kind}/{run}/{stages.short_digest(cfg)}-{code(name)[:8]}"
+        run = ".".join(getattr(wildcards, part) for part in parts)
+        return named_folder(kind, stage, name, run, wildcards)
 
     return folder
 
 
 def tokens_folder(name):
-    """A params function: a folder that outlives a killed job of tokens, named by its config and code. Not compared."""
-
-    def folder(wildcards, threads):
-        cfg = stages.slice_for("tokens", config, **dict(wildcards.items()))
-        shard = f"{wildcards.dataset}.{wildcards.encoder}.{wildcards.shard}"
-        return f"work/tokens/{shard}/{stages.short_digest(cfg)}-{code(name)[:8]}"
-
-    return folder
+    """A params function: the folder of a job of tokens. Not compared."""
+    return work_folder("tokens", "tokens", name, ("dataset", "encoder", "shard"))
 
 
 def blocks_folder(wildcards, threads):
-    """A folder that outlives a killed evaluation, named as `progress` is. Not compared: it changes no result."""
-    cfg = stages.slice_for("evaluate", config, **dict(wildcards.items()))
-    run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
+    """The folder of an evaluation, or of a job's share of it. Not compared."""
+    whole = work_folder("evaluate", "evaluate", "evaluate_fold.py")(wildcards, threads)
     share = (
         f"-share-{wildcards.share}-of-{wildcards.shares}"
         if hasattr(wildcards, "share")
         else ""
     )
-    return f"work/evaluate/{run}/{stages.short_digest(cfg)}-{code('evaluate_fold.py')[:8]}{share}"
+    return f"{whole}{share}"
 
 
 def progress(wildcards):
-    """A folder that outlives a killed training: named by config and code, so that no other training resumes from it."""
-    cfg = stages.slice_for("train", config, **dict(wildcards.items()))
+    """The folder of a training; it is compared, as it has always been."""
     run = f"{wildcards.dataset}.{wildcards.model}.{wildcards.fold}"
-    return f"work/train/{run}/{stages.short_digest(cfg)}-{code('train_fold.py')[:8]}"
-
-
-def pretrain_progress(wildcards, threads):
-    """A folder that outlives a killed pretraining, named as `progress` is. Not compared: it changes no result."""
-    cfg = stages.slice_for("pretrain", config, **dict(wildcards.items()))
-    return f"work/pretrain/{wildcards.pretraining}/{stages.short_digest(cfg)}-{code('pretrain.py')[:8]}"
+    return named_folder("train", "train", "train_fold.py", run, wildcards)

@@ -70,7 +70,7 @@ rule pretrain:
         cfg=slice_of("pretrain"),
         code=code("pretrain.py"),
         # Snakemake deletes outputs when it starts a job again; checkpoints therefore live outside of them.
-        progress=pretrain_progress,
+        progress=work_folder("pretrain", "pretrain", "pretrain.py", ("pretraining",)),
     shell:
         "{params.script} --config-json {params.cfg:q}"
         " --progress {params.progress:q} --code {params.code}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lile.data.records import read_images
 from lile.features.bottom_up import store_bottom_up
+from lile.features.shard_arguments import add_shard_arguments
 from lile.script import run_script
 
 
@@ -20,10 +21,5 @@ def main(args: Namespace) -> None:
 
 if __name__ == "__main__":
     parser = ArgumentParser("tsv_tokens", description=__doc__)
-    parser.add_argument("--config-json", required=True, help="an object with encoder (files, columns) and encoder_name")
-    parser.add_argument("--images", type=Path, required=True, help="images.csv")
-    parser.add_argument("--shard", type=int, default=0)
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True, help="the shard's file")
-    parser.add_argument("--code", help="fingerprint of the code, kept with the tokens")
+    add_shard_arguments(parser, "an object with encoder (files, columns) and encoder_name", "images", computes=False)
     run_script(parser, main)

@@ -9,7 +9,6 @@ A shard is made in segments (:mod:`lile.features.segments`): a job that was kill
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from lile.features.pipeline import (
     UNDECODABLE,
@@ -28,7 +26,7 @@ from lile.features.pipeline import (
     to_host,
     undecodable,
 )
-from lile.features.segments import write_in_segments
+from lile.features.segments import write_showing
 from lile.features.shard_writer import Item
 from lile.files import digest_of
 
@@ -170,26 +168,16 @@ class _Batch:
     lengths: list[int] | None = None
 
 
-def _store(batches: Callable[[int, int], Iterator[_Batch]], count: int, out: Path, *, unit: str, **facts: Any) -> int:
-    """Write the batches of items (first, end) as one shard, showing how far it is; ``facts`` say how."""
-    started, made = time.perf_counter(), 0
-    # disable=None: a bar for a person at a terminal, none in a log file.
-    with tqdm(total=count, unit=f" {unit}", desc=out.name, disable=None) as bar:
+def _store(batches: Callable[[int, int], Iterator[_Batch]], count: int, out: Path, **how: Any) -> int:
+    """Write the batches of items (first, end) as one shard; ``how`` as :func:`write_showing` takes it."""
 
-        def items_of(first: int, end: int) -> Iterator[Item]:
-            nonlocal made
-            bar.update(first - bar.n)  # what an earlier run has done
-            for batch in one_behind(batches(first, end)):
-                tokens_BLH = batch.tokens()
-                for place, item_id in enumerate(batch.ids):
-                    yield item_id, tokens_BLH[place, : batch.lengths[place] if batch.lengths else None]
-                made += len(batch.ids)
-                bar.update(len(batch.ids))
+    def items_of(first: int, end: int) -> Iterator[Item]:
+        for batch in one_behind(batches(first, end)):
+            tokens_BLH = batch.tokens()
+            for place, item_id in enumerate(batch.ids):
+                yield item_id, tokens_BLH[place, : batch.lengths[place] if batch.lengths else None]
 
-        written = write_in_segments(out, count, items_of, **facts)
-    seconds = max(time.perf_counter() - started, 1e-9)
-    log.info("%s: %d %s, %d of them now in %.1f s, %.1f per second", out, written, unit, made, seconds, made / seconds)
-    return written
+    return write_showing(out, count, items_of, **how)
 
 
 def _segment(items: int, batch_size: int) -> int:

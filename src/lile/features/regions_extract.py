@@ -11,7 +11,6 @@ wait for company are held decoded, at most ``_WAITING`` batches of them.
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,11 +19,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lile.features.pictures import Pictures
 from lile.features.pipeline import share_of
-from lile.features.segments import write_in_segments
+from lile.features.segments import write_showing
 from lile.features.shard_writer import Item
 from lile.files import digest_of
 
@@ -80,12 +78,12 @@ def extract_regions(
     """
     mine = share_of(images, shard, shards)
     ids, paths = mine["image_id"].tolist(), mine["path"].tolist()
-    started = time.perf_counter()
-    with _Job(detector, ids, paths, batch_size=batch_size, threads=threads, label=out.name) as job:
-        written = write_in_segments(
+    with _Job(detector, ids, paths, batch_size=batch_size, threads=threads) as job:
+        return write_showing(
             out,
             len(ids),
             job.items_of,
+            unit="images",
             work=work / digest_of([ids, paths, batch_size]) if work else None,
             segment=SEGMENT,
             about={"encoder": name, **detector.about()},
@@ -93,10 +91,6 @@ def extract_regions(
             code=code,
             width=detector.width,
         )
-    seconds = max(time.perf_counter() - started, 1e-9)
-    rate = job.made / seconds
-    log.info("%s: %d images, %d of them now in %.1f s, %.2f per second", out, written, job.made, seconds, rate)
-    return written
 
 
 class _Job:
@@ -110,33 +104,26 @@ class _Job:
         *,
         batch_size: int,
         threads: int,
-        label: str,
     ) -> None:
-        self.detector, self.ids, self.batch_size, self.made = detector, ids, batch_size, 0
+        self.detector, self.ids, self.batch_size = detector, ids, batch_size
         self._pictures = Pictures(paths, workers=threads if threads > 1 else 0, ahead=2 * batch_size)
-        # disable=None: a bar for a person at a terminal, none in a log file.
-        self._bar = tqdm(total=len(ids), unit=" images", desc=label, disable=None)
         self._without: list[str] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
         self._pictures.close()
 
     def items_of(self, start: int, stop: int) -> Iterator[Item]:
         """Yield id, tokens and boxes of the items from ``start`` to before ``stop``."""
         self._without = []
-        self._bar.update(start - self._bar.n)  # what an earlier run has done
         pictures = self._pictures.between(start, stop)
         found = in_order(self.detector, self.detector.padded_size, pictures, self.batch_size)
         for item_id, regions in zip(self.ids[start:stop], found, strict=True):
             if not regions.found:
                 self._without.append(item_id)
             yield item_id, regions.tokens.numpy(), regions.boxes.numpy()
-            self.made += 1
-            self._bar.update()
         if self._without:
             log.warning("no box found in %d images, stored whole: %s", len(self._without), self._without[:5])
 

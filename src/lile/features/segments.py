@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from tqdm import tqdm
 
 from lile.errors import InputError
 from lile.features.shard import read_index
@@ -72,6 +75,44 @@ def write_in_segments(
         written = write_store(path, _joined(parts), whole, code=code, width=width)
         for part in parts:
             part.unlink()
+    return written
+
+
+def write_showing(
+    path: Path, count: int, items_of: Callable[[int, int], Iterable[Item]], *, unit: str, **how: Any
+) -> int:
+    """Write one shard in segments, with a bar on a terminal and, at the end, a line of how fast it went.
+
+    Args:
+        path: the shard.
+        count: of the items.
+        items_of: see :func:`write_in_segments`.
+        unit: what an item is called, in the plural.
+        how: the rest of what :func:`write_in_segments` takes.
+
+    Returns:
+        The number of items written.
+
+    Raises:
+        InputError: as :func:`write_in_segments`.
+        OSError: likewise.
+    """
+    started, made = time.perf_counter(), 0
+    # disable=None: a bar for a person at a terminal, none in a log file.
+    with tqdm(total=count, unit=f" {unit}", desc=path.name, disable=None) as bar:
+
+        def shown(start: int, stop: int) -> Iterator[Item]:
+            nonlocal made
+            bar.update(start - bar.n)  # what an earlier run has done
+            for item in items_of(start, stop):
+                yield item
+                made += 1
+                bar.update()
+
+        written = write_in_segments(path, count, shown, **how)
+    seconds = max(time.perf_counter() - started, 1e-9)
+    # `lile check` reads how many were made now from this line (lile.checks.times).
+    log.info("%s: %d %s, %d of them now in %.1f s, %.2f per second", path, written, unit, made, seconds, made / seconds)
     return written
 
 
