@@ -51,7 +51,7 @@ def image_encoders_of(config: Config, library: str | None) -> list[str]:
     return [
         name
         for name in encoders_of(config, "image")
-        if (reads_pictures(encoders[name]) if library is None else encoders[name]["library"] == library)
+        if (reads_pictures(encoders[name]["library"]) if library is None else encoders[name]["library"] == library)
     ]
 
 

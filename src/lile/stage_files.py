@@ -11,9 +11,9 @@ from pathlib import Path
 from lile.data import nct_crc
 from lile.data.archives import ARCHIVES, annotation_files
 from lile.data.precomputed_files import files_of
-from lile.features.detector_config import LIBRARY as DETECTOR
 from lile.features.detector_config import input_files
 from lile.features.layouts import DUAL_LAYOUTS, ENCODER, PROCESSOR_FILES
+from lile.features.libraries import DETECTOR
 from lile.lists import Config, converted_weights, data_of, encoder_of, members_of, shards_of, store_of
 from lile.pretrained_here import made_here, start_files, trained_name
 from lile.reporting.published import paths_of

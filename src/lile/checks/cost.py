@@ -24,7 +24,7 @@ from lile.checks.sizes import (
 )
 from lile.checks.survey import Survey
 from lile.checks.times import check_times
-from lile.features.libraries import REGION_VIT
+from lile.features.libraries import REGION_VIT, vit_of
 from lile.lists import data_of, encoder_of, folds_of, rows_below, store_of
 
 ADAM_COPIES = 4
@@ -210,9 +210,7 @@ def _depth(block: Mapping[str, Any]) -> int:
 
 def _backbone(block: Mapping[str, Any]) -> dict[str, Any]:
     """A region ViT as the timm model whose blocks it has."""
-    if block.get("library") != REGION_VIT:
-        return dict(block)
-    return {key: block[key] for key in ("modality", "weights", "config", "trainable_blocks")}
+    return vit_of(block) if block.get("library") == REGION_VIT else dict(block)
 
 
 def _memory(

@@ -11,8 +11,7 @@ from lile.checks.findings import Check, failed, passed, warned
 from lile.checks.pretraining import check_pretraining
 from lile.checks.regions import PUBLISHED, check_published
 from lile.errors import InputError
-from lile.features.detector_config import LIBRARY as DETECTOR
-from lile.features.libraries import REGION_VIT
+from lile.features.libraries import DETECTOR, REGION_VIT, vit_of
 from lile.lists import rows_below
 from lile.pretrained_here import made_here, trained_name
 
@@ -65,7 +64,7 @@ def check_encoder(name: str, block: Mapping[str, Any] | None, modality: str, roo
         return check_detector(title, block)
     if block.get("library") == REGION_VIT:
         # Its blocks are those of a timm ViT; what it reads has a finding of its own.
-        block = {key: block[key] for key in ("modality", "weights", "config", "trainable_blocks")}
+        block = vit_of(block)
     try:
         encoder = EncoderConfig.from_dict(dict(block), modality)
     except InputError as error:

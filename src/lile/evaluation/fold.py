@@ -12,7 +12,7 @@ import pandas as pd
 from lile.evaluation.blocks import BlockStore
 from lile.evaluation.consecutive import check_block_images
 from lile.evaluation.grid import Block, Grid
-from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_members
+from lile.evaluation.inputs import FoldFiles, FoldInputs, digests_of, images_with_role, load_members
 from lile.evaluation.outputs import write_evaluation
 from lile.evaluation.score import Scorer, compute_device
 from lile.evaluation.stream import Source, score_blocks
@@ -123,7 +123,7 @@ def held_out(
     image_ids = images_with_role(first.folds, int(config["fold"]), "test")
     descriptions = first.descriptions_of(image_ids)
     text_ids = descriptions["text_id"].unique().tolist()
-    made_from = digest_of([*map(sha256_of, weights), *files.digests().values()])
+    made_from = digest_of([*map(sha256_of, weights), *digests_of(files.all()).values()])
     return HeldOut(
         members=members,
         image_ids=image_ids,

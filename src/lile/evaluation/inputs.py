@@ -47,10 +47,6 @@ class FoldFiles:
         """Yield every input file."""
         yield from (*self.images_store, *self.texts_store, self.images, self.descriptions, self.folds)
 
-    def digests(self) -> dict[str, str]:
-        """Return what names the content of each file, by path; see :func:`digests_of`."""
-        return digests_of(self.all())
-
 
 @dataclass(frozen=True)
 class FoldInputs:

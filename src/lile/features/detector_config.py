@@ -8,8 +8,7 @@ from typing import Any
 
 from lile.errors import InputError
 from lile.features.encoder_config import RANDOM
-from lile.features.libraries import DETECTOR as LIBRARY
-from lile.features.libraries import detector_rule
+from lile.features.libraries import DETECTOR, detector_rule
 from lile.values import at_least, read_block
 
 ARCHITECTURE = "fasterrcnn_resnet50_fpn_v2"
@@ -32,7 +31,7 @@ class DetectorConfig:
     weights: str
     """``random``, ``torchvision``, a folder with one file of weights, or that file."""
     modality: str = "image"
-    library: str = LIBRARY
+    library: str = DETECTOR
     regions: int = 36
     """At most so many of an image."""
     nms_iou: float = 0.5
@@ -43,10 +42,10 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no detector can have."""
-        if (self.modality, self.library) != ("image", LIBRARY):
+        if (self.modality, self.library) != ("image", DETECTOR):
             raise InputError(
                 f"encoders: modality {self.modality!r} with library {self.library!r}; a Faster R-CNN is an image "
-                f"encoder of library {LIBRARY}"
+                f"encoder of library {DETECTOR}"
             )
         for name in ("regions", "batch_size"):
             at_least(f"encoders: {name}", getattr(self, name), 1)

@@ -58,7 +58,7 @@ def load_image_side(block: Mapping[str, Any], seed: int, shards: Sequence[Path])
         if store.about.get("origin") == RANDOM:  # what a table says of the row must hold for all of it
             about |= {"origin": RANDOM}
         return ImageSide(top=top, width=width, store=store, about={**about, "source": store.about})
-    if not reads_pictures({"library": library}):
+    if not reads_pictures(library):
         store = open_image_store(block, seed, shards)
         return ImageSide(top=PassThrough(), width=store.width, store=store, about=store.about)
     from lile.features.image_encoder import load_image_encoder
@@ -83,7 +83,7 @@ def open_image_store(
         InputError: the store is damaged or was made by another encoder.
     """
     library = block.get("library", "timm")
-    if reads_pictures({"library": library}):
+    if reads_pictures(library):
         from lile.features.image_encoder import load_image_encoder
 
         return TokenStore(shards, expect=load_image_encoder(dict(block), seed).about())

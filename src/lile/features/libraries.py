@@ -18,9 +18,14 @@ REGION_VIT = "region_vit"
 """A ViT on the regions of another encoder: it has no store of its own."""
 
 
-def reads_pictures(encoder: Mapping[str, Any]) -> bool:
-    """Return whether an image encoder's tokens are made from whole pictures by a model."""
-    return encoder["library"] not in (*REGION_LIBRARIES, REGION_VIT)
+def reads_pictures(library: str) -> bool:
+    """Return whether an image encoder of this library makes its tokens from whole pictures by a model."""
+    return library not in (*REGION_LIBRARIES, REGION_VIT)
+
+
+def vit_of(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the block of the timm model whose blocks a region ViT has."""
+    return {key: block[key] for key in ("modality", "weights", "config", "trainable_blocks")}
 
 
 def detector_rule(block: Mapping[str, Any]) -> dict[str, Any]:

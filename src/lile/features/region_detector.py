@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from lile.errors import InputError
 from lile.features.detector import build_detector
-from lile.features.detector_config import LIBRARY, DetectorConfig
+from lile.features.detector_config import DetectorConfig
+from lile.features.libraries import DETECTOR
 
 if TYPE_CHECKING:
     from torchvision.models.detection import FasterRCNN
@@ -87,7 +88,7 @@ class RegionDetector:
         }
         normalised = {"mean": list(transform.image_mean), "std": list(transform.image_std)}
         return {
-            "library": LIBRARY,
+            "library": DETECTOR,
             "weights": self.config.weights,
             **self.facts,
             "regions": self.config.rule(),

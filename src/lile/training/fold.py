@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lile.evaluation.inputs import FoldFiles, FoldInputs, images_with_role, load_fold
+from lile.evaluation.inputs import FoldFiles, FoldInputs, digests_of, images_with_role, load_fold
 from lile.evaluation.score import Scorer, compute_device, score_matrix
 from lile.files import digest_of
 from lile.lock import work_lock
@@ -44,7 +44,7 @@ def train_fold(config: Mapping[str, Any], files: FoldFiles, progress: Path, out:
     """
     with work_lock(progress / "lock"), deterministic():
         inputs = load_fold(config, files)
-        digests = files.digests()
+        digests = digests_of(files.all())
         store = Progress(progress / digest_of(list(digests.values())))
         state = _trained(config, inputs, store)
         model = inputs.model
